@@ -1,0 +1,40 @@
+"""Errors of the user, and the exit code that each ends the program with."""
+from __future__ import annotations
+
+EXIT_FINISHED = 0
+EXIT_INTERNAL = 1
+EXIT_USAGE = 2
+EXIT_STOPPED = 3
+EXIT_GUARD = 4
+EXIT_INPUT = 5
+EXIT_NOT_CONVERGED = 6
+
+
+class UserError(Exception):
+    """Something that the user can put right. The message is one or two sentences: what, what came, what is allowed, what to do."""
+
+    exit_code = EXIT_USAGE
+
+
+class OutputError(UserError):
+    """The output folder cannot be used: it holds a run, is locked, or cannot be written."""
+
+    exit_code = EXIT_USAGE
+
+
+class StructureError(UserError):
+    """A structure that cannot be read or simulated."""
+
+    exit_code = EXIT_INPUT
+
+
+class RunFolderError(UserError):
+    """A run folder that is damaged or incomplete."""
+
+    exit_code = EXIT_INPUT
+
+
+class NotConverged(UserError):
+    """An optimisation that ran out of steps."""
+
+    exit_code = EXIT_NOT_CONVERGED
