@@ -1,0 +1,72 @@
+"""Units of labels, brought to Å and eV once, at the door.
+
+The constants are CODATA 2018 (E. Tiesinga et al., Rev. Mod. Phys. 93, 025010 (2021)); a calorie is 4.184 J.
+"""
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+HARTREE = 27.211386245988  # eV
+BOHR = 0.529177210903  # Å
+KJ_PER_MOL = 1000 / (6.02214076e23 * 1.602176634e-19)  # eV
+GPA = 1e9 * 1e-30 / 1.602176634e-19  # eV/Å³
+
+ENERGIES = {"eV": 1.0, "meV": 1e-3, "hartree": HARTREE, "kJ/mol": KJ_PER_MOL, "kcal/mol": 4.184 * KJ_PER_MOL, "rydberg": HARTREE / 2}
+LENGTHS = {"angstrom": 1.0, "bohr": BOHR, "nm": 10.0, "pm": 0.01}
+STRESSES = {"eV/angstrom^3": 1.0, "GPa": GPA, "kbar": 0.1 * GPA, "bar": 1e-4 * GPA, "hartree/bohr^3": HARTREE / BOHR**3}
+_SPELLINGS = {"ev": "eV", "Å": "angstrom", "A": "angstrom", "ang": "angstrom", "Angstrom": "angstrom", "angstroms": "angstrom", "Ha": "hartree",
+              "Hartree": "hartree", "Eh": "hartree", "Bohr": "bohr", "a0": "bohr", "nanometers": "nm", "nanometer": "nm", "Ry": "rydberg",
+              "eV/A^3": "eV/angstrom^3", "eV/Å^3": "eV/angstrom^3", "eV/Å³": "eV/angstrom^3"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units that a file is written in. Forces are energy over length, in a unit of their own only where it is given."""
+
+    energy: str = "eV"
+    length: str = "angstrom"
+    forces: str | None = None  # e.g. "hartree/bohr"
+    stress: str = "eV/angstrom^3"
+
+    def __post_init__(self):
+        _factor(self.energy, ENERGIES, "energy")
+        _factor(self.length, LENGTHS, "length")
+        _factor(self.stress, STRESSES, "stress")
+        if self.forces is not None:
+            force_factor(self.forces)
+
+    @property
+    def to_eV(self) -> float:
+        return _factor(self.energy, ENERGIES, "energy")
+
+    @property
+    def to_angstrom(self) -> float:
+        return _factor(self.length, LENGTHS, "length")
+
+    @property
+    def to_eV_per_angstrom(self) -> float:
+        return self.to_eV / self.to_angstrom if self.forces is None else force_factor(self.forces)
+
+    @property
+    def to_eV_per_angstrom3(self) -> float:
+        return _factor(self.stress, STRESSES, "stress")
+
+    def __str__(self) -> str:
+        return f"energies in {self.energy}, lengths in {self.length}, forces in {self.forces or f'{self.energy}/{self.length}'}"
+
+
+def force_factor(unit: str) -> float:
+    """Factor to eV/Å of a unit such as "hartree/bohr" or "kcal/mol/angstrom"."""
+    energy, slash, length = unit.rpartition("/")
+    if not slash:
+        raise ValueError(f"Unknown unit of forces '{unit}'; write an energy over a length, such as 'hartree/bohr' or 'kcal/mol/angstrom'.")
+    return _factor(energy, ENERGIES, "energy") / _factor(length, LENGTHS, "length")
+
+
+def _factor(unit: str, known: dict[str, float], of: str) -> float:
+    name = _SPELLINGS.get(unit, unit)
+    if name not in known:
+        near = difflib.get_close_matches(unit, list(known), n=1)
+        raise ValueError(f"Unknown unit of {of} '{unit}'{f' (did you mean {near[0]!r}?)' if near else ''}; known: {', '.join(known)}.")
+    return known[name]

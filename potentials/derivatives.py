@@ -1,0 +1,72 @@
+"""Forces and stress: minus the gradient of the energy, once for all potentials.
+
+The energy of a structure is the float64 sum of its atoms' energies. Stress is (1/V) dE/d(strain) under
+r -> r (1 + strain), cell -> cell (1 + strain), with the symmetric part of the strain: positive under tension.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from potentials.graph import AtomicGraph, sum_over_atoms, with_geometry
+from potentials.potential import Outputs, Potential
+
+
+@dataclass(frozen=True)
+class Results:
+    """Energies, forces and stress of a batch."""
+
+    energy: Tensor  # (n_structures,) float64, eV
+    energies: Tensor  # (n_atoms,) eV
+    forces: Tensor | None  # (n_atoms, 3) float64, eV/Å
+    stress: Tensor | None  # (n_structures, 3, 3), eV/Å^3
+    outputs: Outputs
+
+
+def energy_forces_stress(
+    potential: Potential, graph: AtomicGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False
+) -> Results:
+    """Evaluate a potential and its derivatives.
+
+    Parameters
+    ----------
+    stress : also the stress; every structure needs a cell with a volume.
+    create_graph : keep what is needed to differentiate the forces again (training).
+    """
+    if not forces and not stress:
+        with torch.set_grad_enabled(create_graph):
+            outputs = potential.outputs(graph)
+            return Results(sum_over_atoms(outputs.energies.double(), graph), outputs.energies, None, None, outputs)
+    with torch.enable_grad():
+        positions = graph.positions.detach().requires_grad_(True)
+        inputs, cell, at = [positions], graph.cell, positions
+        if stress:
+            strain = torch.zeros_like(graph.cell).requires_grad_(True)
+            inputs.append(strain)
+            deformation = torch.eye(3, dtype=strain.dtype, device=strain.device) + 0.5 * (strain + strain.transpose(1, 2))
+            at = torch.einsum("na,nab->nb", positions, deformation.index_select(0, graph.structure))
+            cell = graph.cell @ deformation
+        outputs = potential.outputs(with_geometry(graph, at, cell))
+        energy = sum_over_atoms(outputs.energies.double(), graph)
+        if outputs.energies.requires_grad:
+            gradients = torch.autograd.grad(energy.sum(), inputs, create_graph=create_graph, allow_unused=True, materialize_grads=True)
+        else:  # no pair within the cutoff
+            gradients = tuple(torch.zeros_like(x) for x in inputs)
+    f = -gradients[0]
+    sigma = None
+    if stress:
+        volume = torch.linalg.det(graph.cell).abs()
+        sigma = gradients[1] / volume[:, None, None]
+    if not create_graph:
+        energy, outputs = energy.detach(), _detached(outputs)
+    return Results(energy, outputs.energies, f, sigma, outputs)
+
+
+def _detached(outputs: Outputs) -> Outputs:
+    def cut(x: Tensor | None) -> Tensor | None:
+        return None if x is None else x.detach()
+
+    terms = {name: e.detach() for name, e in outputs.terms.items()}
+    return Outputs(outputs.energies.detach(), terms, cut(outputs.charges), cut(outputs.hirshfeld_ratios))

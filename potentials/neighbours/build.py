@@ -1,0 +1,31 @@
+"""From ASE atoms to a graph."""
+from __future__ import annotations
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from potentials.graph import AtomicGraph, Edges
+from potentials.neighbours.search import pairs
+
+
+def edges_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Edges:
+    """Pairs within `cutoff` (Å) as tensors."""
+    i, j, shifts = pairs(positions, cell, pbc, cutoff)
+    return Edges(torch.from_numpy(i), torch.from_numpy(j), torch.from_numpy(shifts.astype(np.float64)))
+
+
+def graph_of(atoms: Atoms, cutoff: float, long_range_cutoff: float | None = None) -> AtomicGraph:
+    """The graph of one structure; total charge and multiplicity from ``atoms.info`` (0 and 1 when not given)."""
+    positions, cell, pbc = atoms.get_positions(), np.asarray(atoms.cell), atoms.pbc
+    periodic_cell = np.where(pbc[:, None], cell, 0.0) if pbc.any() else np.zeros((3, 3))
+    return AtomicGraph(
+        positions=torch.from_numpy(positions.astype(np.float64)),
+        numbers=torch.from_numpy(atoms.numbers.astype(np.int64)),
+        structure=torch.zeros(len(atoms), dtype=torch.int64),
+        cell=torch.from_numpy(np.array(cell if pbc.all() else periodic_cell, dtype=np.float64))[None],
+        edges=edges_of(positions, cell, pbc, cutoff),
+        charge=torch.tensor([float(atoms.info.get("charge", 0.0))], dtype=torch.float64),
+        unpaired=torch.tensor([float(atoms.info.get("multiplicity", 1)) - 1.0], dtype=torch.float64),
+        long_range=None if long_range_cutoff is None else edges_of(positions, cell, pbc, long_range_cutoff),
+    )

@@ -1,0 +1,64 @@
+"""All pairs within a cutoff, in any cell: by vesin, and by a plain search that tests trust.
+
+A full list: both i -> j and j -> i, images of an atom itself in small cells included, no pair of an atom with itself.
+"""
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import vesin
+
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # centres (n_edges,), neighbours (n_edges,), shifts (n_edges, 3), int64
+
+
+def pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
+    """Directed pairs with |positions[j] + shift @ cell - positions[i]| <= cutoff, sorted by centre.
+
+    Parameters
+    ----------
+    positions : (n_atoms, 3), Å; need not lie inside the cell.
+    cell : (3, 3), Å, rows; ignored along directions that are not periodic.
+    pbc : (3,) bool.
+    cutoff : Å.
+    """
+    positions = np.ascontiguousarray(positions, dtype=np.float64)
+    if len(positions) == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
+    search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=True, n_threads=1)
+    i, j, shifts = search.compute(positions, complete_cell(cell, pbc), np.asarray(pbc, dtype=bool), "ijS", copy=True)
+    return i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64)
+
+
+def complete_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
+    """The cell with unit vectors, normal to the periodic ones, where a direction is not periodic.
+
+    What stands in such a direction has no meaning for the pairs, and a placeholder there must not change them.
+    """
+    cell, pbc = np.array(cell, dtype=np.float64).reshape(3, 3), np.asarray(pbc, dtype=bool)
+    if pbc.all():
+        return cell
+    if not pbc.any():
+        return np.eye(3)
+    basis = np.linalg.svd(cell[pbc])[2]  # rows beyond the rank span what is normal to the periodic vectors
+    cell[~pbc] = basis[pbc.sum() :]
+    return cell
+
+
+def pairs_plain(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
+    """The same pairs by trying every image that could be near: short and slow."""
+    positions = np.asarray(positions, dtype=np.float64)
+    cell, pbc = complete_cell(cell, pbc), np.asarray(pbc, dtype=bool)
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    fractional = positions @ np.linalg.inv(cell)
+    spread = np.ptp(fractional, axis=0) if len(positions) else np.zeros(3)
+    reach = np.where(pbc, np.ceil(cutoff / heights + spread), 0).astype(int)
+    found = []
+    for shift in itertools.product(*(range(-n, n + 1) for n in reach)):
+        r_ij = positions[None] + np.array(shift) @ cell - positions[:, None]
+        i, j = np.nonzero(np.linalg.norm(r_ij, axis=2) <= cutoff)
+        keep = (i != j) | any(shift)
+        found.append(np.column_stack([i, j, np.tile(shift, (len(i), 1))])[keep])
+    rows = np.concatenate(found).astype(np.int64)
+    rows = rows[np.lexsort(rows.T[::-1])]
+    return rows[:, 0], rows[:, 1], rows[:, 2:]
