@@ -1,0 +1,257 @@
+"""What was asked: one frozen dataclass a verb, filled from the command line, a TOML file or Python.
+
+A field's name is the option's name with underscores; its metadata hold the help text and the unit that a bare number carries (see
+`mdapp.quantities`). A value may be given with its unit as text and is a plain number in that unit from then on. Every record checks itself.
+Nothing here imports torch, ase or numpy: help and refusals must be quick.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mdapp.quantities import quantity
+from mdapp.record import Record, chosen, nearest, option, positive, whole
+
+Dtype = Literal["float32", "float64"]
+
+
+_POTENTIAL = ("A file, a registered name (so3krates, lj, emt), the file name of a shipped potential (so3krates.pt), or "
+              "ase:package.module:Class. Repeat it for a committee.")
+_DEVICE = "cpu, cuda, cuda:N, or auto: the GPU when there is one."
+_DTYPE = "Precision of the potential: float32 or float64; its own when not given."
+_CHARGE = "Total charge of the structure in e, where the file does not say it or says it wrongly."
+_THREADS = "CPU threads of the potential; chosen by the size of the system and the free cores when not given."
+_LONG_RANGE = "Cutoff of the long-range terms of a potential that has them, in Å."
+
+
+@dataclass(frozen=True)
+class RunConfig(Record):
+    """A trajectory: structure, potential, ensemble, length, what is written and what is watched."""
+
+    structure: str = option(help="The start: xyz, extxyz, pdb, or any other format that is listed on refusal.")
+    potential: tuple[str, ...] = option(help=_POTENTIAL, short="p", metavar="P")
+    ensemble: str = option("nvt", "nve, nvt or npt, or the name of an installed ensemble.")
+    thermostat: str | None = option(None, "langevin or csvr (also called bussi); langevin when not given.")
+    barostat: str | None = option(None, "langevin or mtk; langevin when not given.")
+    temperature: float = option(300.0, "Temperature of the start and of the thermostat.", unit="K")
+    pressure: float | None = option(None, "Target pressure with npt; 1 bar when not given.", unit="bar")
+    timestep: float = option(0.5, "Time step.", unit="fs")
+    steps: int | None = option(None, "Number of steps.")
+    time: float | None = option(None, "Length of the run, in place of --steps; 10 ps when neither is given.", unit="fs")
+    friction: float = option(1.0, "Friction of the Langevin thermostat.", unit="1/ps")
+    thermostat_time: float = option(100.0, "Relaxation time of the csvr thermostat, and of the thermostats in npt.", unit="fs")
+    barostat_time: float = option(1000.0, "Relaxation time of the barostat.", unit="fs")
+    replicas: int = option(1, "Copies of the system, each with its own velocities.")
+    seed: int | None = option(None, "Seed of velocities and thermostat; drawn and written down when not given.")
+    device: str = option("auto", _DEVICE)
+    dtype: Dtype | None = option(None, _DTYPE)
+    charge: int | None = option(None, _CHARGE)
+    output: str | None = option(None, "The run's folder; runs/STRUCTURE-ENSEMBLE-TEMPERATURE when not given.", short="o", metavar="FOLDER")
+    every: int = option(100, "A frame is written every so many steps; with a unit (50fs), every so much time.", metavar="N|TIME", duration=True)
+    guard: tuple[str, ...] = option(("on",), "on (all), off, NAME, no-NAME, or NAME:key=value,... ; may be repeated.", metavar="GUARD")
+    on_event: Literal["stop", "warn", "rewind"] = option("stop", "What a guard's alarm does: stop, warn or rewind.")
+    relax_start: bool = option(True, "Relax a strained start for a few steps before velocities are drawn.")
+    wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
+    threads: int | None = option(None, _THREADS)
+    long_range_cutoff: float | None = option(None, _LONG_RANGE, unit="Å")
+
+    def check(self) -> None:
+        _common(self)
+        positive(self, "timestep", "temperature", "friction", "thermostat_time", "barostat_time", "wall_time")
+        if self.timestep > 20:
+            raise ValueError(f"timestep must be at most 20 fs, got {self.timestep:g}; bonds to hydrogen need 0.5 to 1 fs.")
+        if self.temperature > 1e5:
+            raise ValueError(f"temperature must be at most 100000 K, got {self.temperature:g}.")
+        self._check_ensemble()
+        self._check_length()
+        whole(self, "replicas", 1)
+        whole(self, "seed", 0, 2**63 - 1)
+        if self.replicas > 1:
+            raise ValueError(f"replicas = {self.replicas}: several replicas in one run are not available yet. "
+                             f"Start {self.replicas} runs with different --seed and --output.")
+        if self.on_event not in ("stop", "warn", "rewind"):
+            raise ValueError(f"on_event must be stop, warn or rewind, got '{self.on_event}'.")
+        if self.on_event == "rewind":
+            raise ValueError("on_event = 'rewind' is not available yet. Use stop, or warn to go on and have the event written down.")
+        for word in self.guard:
+            check_guard_word(word)
+
+    def _check_ensemble(self) -> None:
+        ensemble = self.ensemble
+        known = ensemble_names()
+        if ensemble not in ("nve", "nvt", "npt") and ensemble not in known:
+            raise ValueError(f"ensemble '{ensemble}' is unknown{nearest(ensemble, ['nve', 'nvt', 'npt', *known])}; known: nve, nvt, npt, {', '.join(known)}.")
+        if ensemble == "nvt":
+            thermostat = {"bussi": "csvr", None: "langevin"}.get(self.thermostat, self.thermostat)
+            self._set("thermostat", chosen("thermostat", thermostat, [n[4:] for n in known if n.startswith("nvt-")]))
+        elif self.thermostat is not None and ensemble in ("nve", "npt"):
+            why = "nve has no thermostat" if ensemble == "nve" else "with npt the barostat brings its own thermostat"
+            raise ValueError(f"thermostat = '{self.thermostat}' does not fit ensemble '{ensemble}': {why}. Leave it out, or use ensemble nvt.")
+        if ensemble == "npt":
+            self._set("barostat", chosen("barostat", self.barostat or "langevin", [n[4:] for n in known if n.startswith("npt-")]))
+            self._set("pressure", 1.0 if self.pressure is None else self.pressure)
+        elif ensemble in ("nve", "nvt"):
+            for name in ("barostat", "pressure"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is given, but ensemble '{ensemble}' keeps the cell as it is. Leave it out, or use ensemble npt.")
+
+    def _check_length(self) -> None:
+        if self.steps is not None and self.time is not None:
+            raise ValueError(f"steps = {self.steps} and time = {self.time:g} fs are both given; give one of them.")
+        if self.steps is None:
+            positive(self, "time")
+            time_fs = 10_000.0 if self.time is None else self.time
+            self._set("steps", max(1, math.ceil(time_fs / self.timestep - 1e-9)))
+            self._set("time", None)
+        whole(self, "steps", 1, 10**12)
+        every = self.every
+        if isinstance(every, str):
+            every = int(every) if every.strip().isdigit() else max(1, round(quantity(every, "fs", "every") / self.timestep))
+            self._set("every", every)
+        whole(self, "every", 1, 10**9)
+
+    @property
+    def method(self) -> str:
+        """Name of the ensemble's plug-in: 'nve', 'nvt-langevin', 'npt-mtk'..."""
+        part = {"nvt": self.thermostat, "npt": self.barostat}.get(self.ensemble)
+        return f"{self.ensemble}-{part}" if part else self.ensemble
+
+    @property
+    def length_fs(self) -> float:
+        """Length of the whole run, fs."""
+        return (self.steps or 0) * self.timestep
+
+
+@dataclass(frozen=True)
+class CheckConfig(RunConfig):
+    """The start checks of a run and a short probe of its dynamics; takes what a run takes."""
+
+    probe: int = option(20, "Steps of the probe.")
+
+    def check(self) -> None:
+        super().check()
+        whole(self, "probe", 1, 10_000)
+
+
+@dataclass(frozen=True)
+class ResumeConfig(Record):
+    """Going on where a run stopped."""
+
+    run: str = option(help="The run's folder.")
+    steps: int | None = option(None, "Total number of steps, counted from the run's start; as asked for at first when not given.")
+    time: float | None = option(None, "Total length of the run, in place of --steps.", unit="fs")
+    wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
+    device: str | None = option(None, _DEVICE + " As before when not given.")
+    threads: int | None = option(None, _THREADS)
+
+    def check(self) -> None:
+        positive(self, "time", "wall_time")
+        whole(self, "steps", 1, 10**12)
+        whole(self, "threads", 1, 4096)
+        if self.steps is not None and self.time is not None:
+            raise ValueError(f"steps = {self.steps} and time = {self.time:g} fs are both given; give one of them.")
+
+
+@dataclass(frozen=True)
+class RelaxConfig(Record):
+    """Structures brought to their nearest minimum."""
+
+    structure: tuple[str, ...] = option(help="One structure or many.")
+    potential: tuple[str, ...] = option(help=_POTENTIAL, short="p", metavar="P")
+    optimiser: Literal["lbfgs", "bfgs", "fire"] = option("lbfgs", "lbfgs, bfgs or fire.")
+    fmax: float = option(0.01, "Converged when the largest force is below this.", unit="eV/Å")
+    steps: int = option(1000, "Most steps for one structure.")
+    cell: bool = option(False, "Relax the cell too (needs a periodic structure).")
+    pressure: float = option(0.0, "Pressure on the cell when it is relaxed.", unit="bar")
+    device: str = option("auto", _DEVICE)
+    dtype: Dtype | None = option(None, _DTYPE)
+    charge: int | None = option(None, _CHARGE)
+    output: str | None = option(None, "Folder of the results; relaxed/STRUCTURE when not given.", short="o", metavar="FOLDER")
+    threads: int | None = option(None, _THREADS)
+    long_range_cutoff: float | None = option(None, _LONG_RANGE, unit="Å")
+
+    def check(self) -> None:
+        _common(self)
+        positive(self, "fmax")
+        whole(self, "steps", 1, 10**9)
+        chosen("optimiser", self.optimiser, ["lbfgs", "bfgs", "fire"])
+
+
+@dataclass(frozen=True)
+class AnalyseConfig(Record):
+    """Numbers and plots from trajectories."""
+
+    run: tuple[str, ...] = option(help="Run folders, or trajectory files of any program.")
+    output: str | None = option(None, "Folder of numbers and plots; RUN/report when not given.", short="o", metavar="FOLDER")
+    start: float = option(0.0, "Leave out what lies before this time.", unit="fs")
+    plots: bool = option(True, "Draw PNG files beside the numbers.")
+
+    def check(self) -> None:
+        if not self.run:
+            raise ValueError("run: give at least one run folder.")
+        if self.start < 0:
+            raise ValueError(f"start must be >= 0 fs, got {self.start:g}.")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(Record):
+    """Errors of a potential on labelled data."""
+
+    data: tuple[str, ...] = option(help="Labelled structures: extended xyz, or SPICE-layout HDF5.")
+    potential: tuple[str, ...] = option(help=_POTENTIAL, short="p", metavar="P")
+    output: str | None = option(None, "Folder of errors and the parity plot; nothing is written when not given.", short="o", metavar="FOLDER")
+    limit: int | None = option(None, "Use at most so many structures, drawn evenly over the data.")
+    device: str = option("auto", _DEVICE)
+    dtype: Dtype | None = option(None, _DTYPE)
+    threads: int | None = option(None, _THREADS)
+
+    def check(self) -> None:
+        _common(self)
+        whole(self, "limit", 1, 10**12)
+
+
+def ensemble_names() -> list[str]:
+    """Names of the house's ensembles (its files) and of installed ones, none of them imported."""
+    return plugin_names("mdapp.dynamics", "mdapp.ensembles")
+
+
+def plugin_names(package: str, group: str) -> list[str]:
+    """Names of a family's plug-ins: files of the house that register their own name, and entry points. Nothing is imported."""
+    from importlib.metadata import entry_points
+    from pathlib import Path
+
+    folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
+    names = {f.stem.replace("_", "-"): f for f in folder.glob("*.py")}
+    house = {name for name, f in names.items() if f'register("{name}")' in f.read_text(encoding="utf-8")}
+    return sorted({*house, *(e.name for e in entry_points(group=group))})
+
+
+def check_guard_word(word: str) -> None:
+    """Refuse a guard that is not `on`, `off`, `NAME`, `no-NAME` or `NAME:key=value,...`."""
+    if word in ("on", "off"):
+        return
+    name, _, settings = word.partition(":")
+    known = plugin_names("mdapp.monitors", "mdapp.monitors")
+    if name not in known and not (name.startswith("no-") and name[3:] in known and not settings):
+        raise ValueError(f"guard '{word}' is unknown{nearest(name, ['on', 'off', *known])}; known: on, off, {', '.join(known)}, each also as no-NAME.")
+    for part in settings.split(",") if settings else ():
+        key, equals, value = part.partition("=")
+        if not (key and equals and value):
+            raise ValueError(f"guard '{word}': expected NAME:key=value, got '{part}' behind the colon.")
+
+
+def _common(config: Any) -> None:
+    """What every verb that evaluates a potential asks for."""
+    if not config.potential or not all(isinstance(p, str) and p for p in config.potential):
+        raise ValueError("potential: name a file or an installed potential, for example --potential so3krates.pt.")
+    whole(config, "threads", 1, 4096)
+    if hasattr(config, "long_range_cutoff"):
+        positive(config, "long_range_cutoff")
+    if hasattr(config, "charge"):
+        whole(config, "charge", -1000, 1000)
+    device = config.device
+    if not (device in ("auto", "cpu", "cuda") or (device.startswith("cuda:") and device[5:].isdigit())):
+        raise ValueError(f"device must be cpu, cuda, cuda:N or auto, got '{device}'.")
+    if config.dtype not in (None, "float32", "float64"):
+        raise ValueError(f"dtype must be float32 or float64, got '{config.dtype}'.")
