@@ -1,0 +1,1 @@
+"""Foreign weights: other programs' parameters under our names."""

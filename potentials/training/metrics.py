@@ -1,0 +1,84 @@
+"""Errors of a potential over many batches, in meV per atom and meV/Å."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from potentials.data.dataset import Batch
+from potentials.training.loss import Prediction
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Mean absolute and root mean square errors; forces by component. NaN where there was no label."""
+
+    energy_mae_meV_atom: float
+    energy_rmse_meV_atom: float
+    forces_mae_meV_A: float
+    forces_rmse_meV_A: float
+    stress_mae_meV_A3: float
+    frames: int
+    atoms: int
+
+
+@dataclass
+class _Sum:
+    """Sums of |x| and x² over what is finite."""
+
+    absolute: float = 0.0
+    squares: float = 0.0
+    count: int = 0
+
+    def add(self, x: Tensor) -> None:
+        x = x[torch.isfinite(x)]
+        self.absolute += float(x.abs().sum())
+        self.squares += float(x.square().sum())
+        self.count += x.numel()
+
+    @property
+    def mae(self) -> float:
+        return self.absolute / self.count if self.count else float("nan")
+
+    @property
+    def rmse(self) -> float:
+        return (self.squares / self.count) ** 0.5 if self.count else float("nan")
+
+
+@dataclass
+class ErrorSums:
+    """Errors as they add up. A prediction that is not finite makes the error of its batch infinite, never smaller."""
+
+    energy: _Sum = field(default_factory=_Sum)
+    forces: _Sum = field(default_factory=_Sum)
+    stress: _Sum = field(default_factory=_Sum)
+    frames: int = 0
+    atoms: int = 0
+
+    @torch.no_grad()
+    def add(self, prediction: Prediction, batch: Batch) -> None:
+        self.energy.add(_difference(prediction.energy, batch.energy) / batch.atom_counts)
+        if prediction.forces is not None:
+            self.forces.add(_difference(prediction.forces, batch.forces))
+        if prediction.stress is not None:
+            self.stress.add(_difference(prediction.stress, batch.stress))
+        self.frames += len(batch.energy)
+        self.atoms += batch.graph.n_atoms
+
+    def errors(self) -> Errors:
+        return Errors(
+            energy_mae_meV_atom=1000 * self.energy.mae,
+            energy_rmse_meV_atom=1000 * self.energy.rmse,
+            forces_mae_meV_A=1000 * self.forces.mae,
+            forces_rmse_meV_A=1000 * self.forces.rmse,
+            stress_mae_meV_A3=1000 * self.stress.mae,
+            frames=self.frames,
+            atoms=self.atoms,
+        )
+
+
+def _difference(predicted: Tensor, label: Tensor) -> Tensor:
+    """Label by label; NaN without a label, a huge number where there is a label but the prediction is not finite."""
+    x = predicted.double() - label
+    return torch.where(torch.isfinite(label) & ~torch.isfinite(x), torch.full_like(x, 1e12), x)
