@@ -7,7 +7,8 @@ Nothing here imports torch, ase or numpy: help and refusals must be quick.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mdapp.quantities import quantity
@@ -111,6 +112,10 @@ class RunConfig(Record):
             self._set("every", every)
         whole(self, "every", 1, 10**9)
 
+    def with_seed(self) -> RunConfig:
+        """The same with a seed: the given one, or one drawn now."""
+        return self if self.seed is not None else replace(self, seed=secrets.randbits(31))
+
     @property
     def method(self) -> str:
         """Name of the ensemble's plug-in: 'nve', 'nvt-langevin', 'npt-mtk'..."""
@@ -159,7 +164,7 @@ class RelaxConfig(Record):
 
     structure: tuple[str, ...] = option(help="One structure or many.")
     potential: tuple[str, ...] = option(help=_POTENTIAL, short="p", metavar="P")
-    optimiser: Literal["lbfgs", "bfgs", "fire"] = option("lbfgs", "lbfgs, bfgs or fire.")
+    optimiser: str = option("lbfgs", "lbfgs, bfgs, bfgslinesearch, fire or fire2.")
     fmax: float = option(0.01, "Converged when the largest force is below this.", unit="eV/Å")
     steps: int = option(1000, "Most steps for one structure.")
     cell: bool = option(False, "Relax the cell too (needs a periodic structure).")
@@ -175,7 +180,7 @@ class RelaxConfig(Record):
         _common(self)
         positive(self, "fmax")
         whole(self, "steps", 1, 10**9)
-        chosen("optimiser", self.optimiser, ["lbfgs", "bfgs", "fire"])
+        chosen("optimiser", self.optimiser, ["lbfgs", "bfgs", "bfgslinesearch", "fire", "fire2"])
 
 
 @dataclass(frozen=True)

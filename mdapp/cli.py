@@ -1,0 +1,241 @@
+"""The command line: words become a typed configuration, the configuration goes to a job, its end becomes an exit code.
+
+Options are drawn from the fields of `mdapp.config`, so a setting has one name, one default and one help text in the shell, in TOML and in Python.
+torch, ase and matplotlib are imported by the jobs, never here: help and refusals answer at once.
+"""
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import sys
+import traceback
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from mdapp import errors
+from mdapp.config import AnalyseConfig, CheckConfig, EvaluateConfig, RelaxConfig, ResumeConfig, RunConfig
+from mdapp.errors import UserError
+from mdapp.record import Record, nearest
+from mdapp.toml import fill, read_settings, to_toml
+
+_SCREEN_FLAGS = ("config", "dry_run", "json", "quiet", "verbose", "traceback")
+_LATER = {
+    "minima": "The search for minima is not available yet; `mdapp relax` brings structures to their nearest minimum.",
+    "label": "Labelling structures with a reference calculator is not available yet.",
+    "bench": "The benchmark is not available yet; `mdapp run` prints ms/step and ns/day.",
+}
+
+
+class Verbs(click.Group):
+    """The verbs, with the nearest one named where a word is unknown."""
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return super().get_command(ctx, {"analyze": "analyse"}.get(name, name))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            shown = [n for n, command in self.commands.items() if not command.hidden]
+            raise click.UsageError(f"no verb '{name}'{nearest(name, [*self.commands, 'analyze'])}; known: {', '.join(shown)}.", ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+class Whole(click.ParamType):
+    """A whole number, also as 1e6 or 10_000."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            number = float(value)
+            if number.is_integer():
+                return int(value) if value.lstrip("+-").replace("_", "").isdigit() else int(number)
+        except (ValueError, OverflowError):
+            pass
+        raise click.UsageError(f"{param.opts[0] if param else 'value'}: '{value}' is not a whole number.", ctx=ctx)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="mdapp", message="mdapp %(version)s")
+def cli() -> None:
+    """Molecular dynamics with machine-learned potentials: trajectories that can be trusted.
+
+    \b
+    mdapp run peptide.xyz -p so3krates.pt       300 K, 0.5 fs, 10 ps
+    mdapp resume runs/peptide-nvt-300K          goes on where it stopped
+    mdapp analyse runs/peptide-nvt-300K         numbers and plots
+
+    A value may carry its unit (0.5fs, 10ps, 1bar, 300K); bare numbers are fs, K, bar, Å.
+    Every option is a key of the same name in a TOML file given by --config; options beat the file.
+
+    \b
+    Exit codes: 0 finished; 1 internal error; 2 bad command or setting; 3 stopped cleanly before the end;
+    4 stopped by a guard; 5 structure, potential or data unusable; 6 not converged.
+    """
+
+
+def options_of(cls: type[Record]) -> list[click.Parameter]:
+    """The positional arguments and options that fill a record."""
+    hints = typing.get_type_hints(cls)
+    params: list[click.Parameter] = []
+    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+        several = str(f.type).startswith("tuple")
+        if f.default is dataclasses.MISSING and f.name != "potential":
+            params.append(click.Argument([f.name], required=False, nargs=-1 if several else 1, metavar=f.name.upper() + ("..." if several else "")))
+            continue
+        hint, unit, text = hints[f.name], f.metadata["unit"], f.metadata["help"]
+        words = f"--{f.name.replace('_', '-')}"
+        names = [f.name, *([f"-{f.metadata['short']}"] if f.metadata["short"] else [])]
+        if hint is bool:
+            params.append(click.Option([*names, f"{words}/--no-{words[2:]}"], default=None, help=f"{text}  [{'yes' if f.default else 'no'}]"))
+            continue
+        if f.default not in (dataclasses.MISSING, None):
+            shown = ", ".join(f.default) if isinstance(f.default, tuple) else f"{f.default:g}" if isinstance(f.default, float) else f.default
+            text = f"{text}  [{shown}{' ' + unit if unit else ''}]"
+        kind = Whole() if hint in (int, int | None) and not f.metadata["duration"] else click.STRING
+        params.append(click.Option([*names, words], type=kind, multiple=several, default=None, help=text, metavar=f.metadata["metavar"] or unit))
+    return params
+
+
+def flags() -> list[click.Parameter]:
+    """Options of how a verb is asked and shown, the same for all."""
+    return [
+        click.Option(["--config"], metavar="FILE.toml", help="Read settings from here; options beat it."),
+        click.Option(["--dry-run"], is_flag=True, help="Print the whole resolved TOML and stop."),
+        click.Option(["--json"], is_flag=True, help="Print a summary as JSON on stdout, and nothing else there."),
+        click.Option(["-q", "--quiet"], is_flag=True, help="Show nothing but warnings and errors."),
+        click.Option(["-v", "--verbose"], is_flag=True, help="Show more."),
+        click.Option(["--traceback"], is_flag=True, help="Show the whole traceback of an error."),
+    ]
+
+
+def settle(cls: type[Record], verb: str, given: dict[str, Any], path: str | None) -> Record:
+    """The configuration from a file and the command line; the command line wins, also over what excludes its choice."""
+    given = {key: value for key, value in given.items() if value is not None and value != ()}
+    stored = read_settings(path, verb) if path else {}
+    if "steps" in given or "time" in given:
+        stored = {key: value for key, value in stored.items() if key not in ("steps", "time")}
+    if "ensemble" in given and given["ensemble"] != stored.get("ensemble", given["ensemble"]):
+        stored = {key: value for key, value in stored.items() if key not in ("thermostat", "barostat", "pressure")}
+    return fill(cls, {**stored, **given}, f"{path}, [{verb}]" if path and not given else f"mdapp {verb}")
+
+
+def add_verb(name: str, cls: type[Record], job: str, text: str) -> None:
+    """A verb whose options are the fields of `cls` and whose work is the function `job` ("module.function" in mdapp.jobs)."""
+
+    def work(**given: Any) -> int:
+        flag = {key: given.pop(key) for key in _SCREEN_FLAGS}
+        config = settle(cls, name, given, flag["config"])
+        if flag["dry_run"]:
+            config = config.with_seed() if isinstance(config, RunConfig) else config
+            click.echo(to_toml(config, name), nl=False)
+            return errors.EXIT_FINISHED
+        from mdapp.screen import Screen
+
+        screen = Screen(quiet=flag["quiet"], verbose=flag["verbose"], to_stderr=flag["json"])
+        result = _job(job)(config, screen)
+        if flag["json"]:
+            click.echo(json.dumps(result.summary, allow_nan=False))
+        return result.exit_code
+
+    cli.add_command(click.Command(name, callback=work, params=[*options_of(cls), *flags()], help=text, short_help=text.split("\n")[0].rstrip(".")))
+
+
+def _job(path: str) -> Callable[..., Any]:
+    module, function = path.split(".")
+    return getattr(importlib.import_module(f"mdapp.jobs.{module}"), function)
+
+
+add_verb("run", RunConfig, "run.run", """Run a trajectory.
+
+    With nothing but a structure and a potential: 300 K, Langevin thermostat, 0.5 fs, 10 ps. The run's folder holds trajectory.h5 (mdtraj opens it),
+    thermo.csv, checkpoints and summary.json. A signal or a file STOP in the folder ends it at a whole step; `mdapp resume` goes on.""")
+add_verb("resume", ResumeConfig, "resume.resume", """Go on where a run stopped.
+
+    To the same bits as if it had not stopped (CPU). --steps and --time are always totals, so a finished run is extended by asking for more.""")
+add_verb("check", CheckConfig, "check.check", """Check a start: every check of a run and a short probe; nothing is kept.""")
+add_verb("relax", RelaxConfig, "relax.relax", """Relax structures to their nearest minimum.""")
+add_verb("analyse", AnalyseConfig, "analyse.analyse", """Analyse trajectories: numbers and plots. Also spelled analyze.""")
+add_verb("evaluate", EvaluateConfig, "evaluate.evaluate", """Evaluate a potential: its errors on labelled data.""")
+
+
+@cli.command("potentials", short_help="List potentials, or show the card of one: elements, units, level of theory, errors")
+@click.argument("name", required=False)
+@click.argument("more", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+@click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
+def potentials(name: str | None, more: tuple[str, ...], as_json: bool, traceback: bool) -> int:
+    """List the potentials that are installed or shipped, or show the card of one: elements, units, level of theory, errors."""
+    if name in ("import", "export"):
+        raise UserError(f"`mdapp potentials {name}` is not available yet.")
+    if more:
+        raise UserError(f"mdapp potentials takes one name, got {1 + len(more)}: {' '.join([name or '', *more])}.")
+    return _job("potentials.show")(name, as_json=as_json)
+
+
+def _add_later(name: str, sentence: str) -> None:
+    def work(rest: tuple[str, ...]) -> int:
+        raise UserError(sentence)
+
+    cli.add_command(click.Command(name, callback=work, params=[click.Argument(["rest"], nargs=-1)], hidden=True, help=sentence,
+                                  context_settings={"ignore_unknown_options": True, "allow_extra_args": True}))
+
+
+for _name, _sentence in _LATER.items():
+    _add_later(_name, _sentence)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; return its exit code. Errors of the user are one or two sentences on stderr."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without Å shows '?', and the run goes on
+    try:
+        return cli.main(args=args, prog_name="mdapp", standalone_mode=False) or errors.EXIT_FINISHED
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "mdapp"
+        return _refuse(args, f"{path}: {_sentence_of(error)} Try '{path} --help'.", errors.EXIT_USAGE)
+    except click.ClickException as error:
+        return _refuse(args, f"mdapp: {error.format_message()}", errors.EXIT_USAGE)
+    except UserError as error:
+        return _refuse(args, str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of stdout went away; do not complain again at exit
+        return errors.EXIT_FINISHED
+    except Exception as error:
+        where = getattr(error, "run_log", None)
+        hint = f"The traceback is in {where}." if where else "Give --traceback to see where."
+        return _refuse(args, f"mdapp: internal error, {type(error).__name__}: {error}. {hint}", errors.EXIT_INTERNAL)
+
+
+def _refuse(args: list[str], message: str, exit_code: int) -> int:
+    """Say what is wrong on stderr, and on stdout too when a machine reads it."""
+    if "--traceback" in args:
+        traceback.print_exc()
+    print(message, file=sys.stderr)
+    if "--json" in args:
+        print(json.dumps({"verdict": "refused" if exit_code != errors.EXIT_INTERNAL else "failed", "error": message, "exit_code": exit_code}))
+    return exit_code
+
+
+def _sentence_of(error: click.UsageError) -> str:
+    message = error.format_message().strip()
+    return message if message.endswith((".", "?", "!", ")")) else message + "."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
