@@ -66,7 +66,8 @@ class Whole(click.ParamType):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(package_name="mdapp", message="mdapp %(version)s")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, help="Show the version and exit.",
+              callback=lambda ctx, param, asked: _show_version(ctx) if asked else None)
 def cli() -> None:
     """Molecular dynamics with machine-learned potentials: trajectories that can be trusted.
 
@@ -82,6 +83,13 @@ def cli() -> None:
     Exit codes: 0 finished; 1 internal error; 2 bad command or setting; 3 stopped cleanly before the end;
     4 stopped by a guard; 5 structure, potential or data unusable; 6 not converged.
     """
+
+
+def _show_version(ctx: click.Context) -> None:
+    from mdapp import version
+
+    click.echo(f"mdapp {version()}")
+    ctx.exit()
 
 
 def options_of(cls: type[Record]) -> list[click.Parameter]:
