@@ -1,0 +1,218 @@
+"""One function a figure. Numbers come in ready from `mdapp.analysis`; nothing is computed here but what the eye needs."""
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator, NullFormatter
+
+from mdapp.analysis.bonds import BROKEN_A, BondSeries
+from mdapp.analysis.dihedrals import Ramachandran, free_energy
+from mdapp.analysis.rmsd import GyrationRadius, Rmsd
+from mdapp.analysis.statistics import Mean, running_mean
+from mdapp.analysis.thermo import Thermo
+from mdapp.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, SEQUENTIAL, VERMILION, look, panel
+
+MOST_POINTS = 4000  # drawn of one line; a longer series is drawn as the band between its extremes
+MAP_FROM = 2000  # points from which a Ramachandran map says more than dots
+
+
+def temperature(thermo: Thermo, mean: Mean | None = None, target_K: float | None = None) -> Figure:
+    """Kinetic temperature against time, with its running mean and the target."""
+    with look():
+        figure, axes = panel()
+        _series(axes, thermo.time_ps, thermo.T_K, BLUE, "kinetic temperature")
+        if target_K is not None:
+            axes.axhline(target_K, color=BLACK, linestyle="--", linewidth=1.0, label=f"target {target_K:g} K")
+        axes.set(xlabel="time / ps", ylabel="temperature / K", title=_with_mean("Temperature", mean, "K"))
+        _legend(axes)
+        return figure
+
+
+def energies(thermo: Thermo) -> Figure:
+    """Potential, kinetic and total energy per atom against time, one above the other, each from its value at the first frame."""
+    rows = [(values, colour, label) for values, colour, label in (
+        (thermo.E_pot_eV, BLUE, "potential"), (thermo.E_kin_eV, ORANGE, "kinetic"), (thermo.total_eV, BLACK, "total")) if values is not None]
+    with look():
+        figure = Figure(figsize=(6.4, 0.8 + 1.5 * len(rows)), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(len(rows), 1, sharex=True))
+        for axes, (values, colour, label) in zip(panels, rows, strict=True):
+            _series(axes, thermo.time_ps, 1000 * (values - values[0]) / thermo.n_atoms, colour, label)
+            axes.set_ylabel(label)
+        panels[0].set_title("Energies per atom, from the first frame on, with running means")
+        panels[-1].set_xlabel("time / ps")
+        figure.supylabel("change per atom / meV", fontsize=10)
+        return figure
+
+
+def conserved_energy(thermo: Thermo) -> Figure:
+    """The conserved energy per atom against time, with the straight line whose slope is the drift."""
+    with look():
+        figure, axes = panel()
+        values = 1000 * (thermo.conserved_eV - thermo.conserved_eV[0]) / thermo.n_atoms
+        _series(axes, thermo.time_ps, values, GREEN, "conserved energy", smooth=False)
+        fit = thermo.drift_meV()
+        title = "Conserved energy"
+        if fit is not None:
+            axes.plot(thermo.time_ps, fit.intercept + fit.slope * thermo.time_ps, color=BLACK, linestyle="--", linewidth=1.0, label="straight line")
+            title += f": drift {plus_minus(fit.slope, fit.error)} meV/atom/ps"
+        axes.set(xlabel="time / ps", ylabel="change per atom / meV", title=title)
+        _legend(axes)
+        return figure
+
+
+def rmsd(series: Rmsd, reference: str = "the start") -> Figure:
+    """RMSD from a reference structure against time."""
+    with look():
+        figure, axes = panel()
+        _series(axes, series.time_ps, series.rmsd_A, BLUE, "RMSD")
+        axes.set(xlabel="time / ps", ylabel="RMSD / Å", title=f"Distance from {reference} ({series.selection}, {series.n_selected} atoms)", ylim=(0, None))
+        _legend(axes)
+        return figure
+
+
+def gyration(series: GyrationRadius) -> Figure:
+    """Radius of gyration against time."""
+    with look():
+        figure, axes = panel()
+        _series(axes, series.time_ps, series.radius_A, GREEN, "radius of gyration")
+        axes.set(xlabel="time / ps", ylabel="radius of gyration / Å", title="Size of the molecule")
+        _legend(axes)
+        return figure
+
+
+def bonds(series: BondSeries) -> Figure:
+    """How far the worst bond of each frame is off its length at the start, with the limit beyond which it counts as broken."""
+    with look():
+        figure, axes = panel()
+        _series(axes, series.time_ps, series.worst_A, ORANGE, "worst bond", smooth=False)
+        axes.axhline(BROKEN_A, color=VERMILION, linestyle="--", linewidth=1.0, label=f"counts as broken: {BROKEN_A} Å")
+        axes.set(xlabel="time / ps", ylabel="off its start length by / Å", title=f"Worst of {series.n_bonds} bonds", ylim=(0, None))
+        _legend(axes)
+        return figure
+
+
+def ramachandran(angles: Ramachandran) -> Figure:
+    """phi against psi of all residues: dots while they are few, a free-energy map in kT when they are many."""
+    with look():
+        figure, axes = panel(5.2, 4.4)
+        phi, psi = np.ravel(angles.phi_deg), np.ravel(angles.psi_deg)
+        if len(phi) < MAP_FROM:
+            axes.scatter(phi, psi, s=14 if len(phi) < 300 else 6, color=BLUE, alpha=0.6, linewidths=0)
+        else:
+            edges, energy = free_energy(phi, psi, bins=36 if len(phi) < 50_000 else 72)
+            image = axes.pcolormesh(edges, edges, energy.T, cmap=SEQUENTIAL, vmin=0, vmax=max(float(np.nanmax(energy)), 1.0), rasterized=True)
+            _colour_bar(figure, axes, image, "free energy / kT")
+        axes.axhline(0, color=GREY, linewidth=0.6)
+        axes.axvline(0, color=GREY, linewidth=0.6)
+        who = angles.residues[0] if len(angles.residues) == 1 else f"{len(angles.residues)} residues"
+        axes.set(xlabel="φ / degrees", ylabel="ψ / degrees", xlim=(-180, 180), ylim=(-180, 180), aspect="equal",
+                 title=f"Backbone torsions, {who}, {len(angles.time_ps)} frame{'s' if len(angles.time_ps) != 1 else ''}")
+        axes.xaxis.set_major_locator(MultipleLocator(60))
+        axes.yaxis.set_major_locator(MultipleLocator(60))
+        return figure
+
+
+def parity(reference: np.ndarray, predicted: np.ndarray, quantity: str, unit: str, error_unit: str | None = None, error_scale: float = 1.0) -> Figure:
+    """Predicted against reference values, with MAE and RMSE in a corner.
+
+    Parameters
+    ----------
+    reference, predicted : any equal shape, in `unit`.
+    quantity : such as "energy per atom" or "force component".
+    error_unit, error_scale : unit of the errors shown and its size, such as "meV" and 1000 for values in eV.
+    """
+    with look():
+        figure, axes = panel(4.6, 4.4)
+        x, y = np.ravel(reference), np.ravel(predicted)
+        low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+        margin = 0.04 * (high - low) or 1.0
+        box = (low - margin, high + margin)
+        axes.plot(box, box, color=GREY, linewidth=1.0, zorder=1)
+        if len(x) <= 5000:
+            axes.scatter(x, y, s=10, color=BLUE, alpha=0.5, linewidths=0, zorder=2)
+        else:
+            counts, x_edges, y_edges = np.histogram2d(x, y, bins=160, range=(box, box))
+            shown = np.ma.masked_equal(counts.T, 0)
+            image = axes.pcolormesh(x_edges, y_edges, shown, cmap=SEQUENTIAL.reversed(), norm="log", rasterized=True, zorder=2)
+            _colour_bar(figure, axes, image, "values per pixel")
+        off = (y - x) * error_scale
+        text = f"MAE {np.abs(off).mean():.3g} {error_unit or unit}\nRMSE {np.sqrt(np.mean(off ** 2)):.3g} {error_unit or unit}\n{len(x)} values"
+        axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=9)
+        axes.set(xlabel=f"reference {quantity} / {unit}", ylabel=f"predicted {quantity} / {unit}", xlim=box, ylim=box, aspect="equal")
+        return figure
+
+
+def learning_curve(epoch: np.ndarray, curves: dict[str, np.ndarray], unit: str, title: str = "Learning curve") -> Figure:
+    """Errors against the epoch on a logarithmic scale, one line a name; the best of the last curve is marked."""
+    with look():
+        figure, axes = panel()
+        for (label, values), colour in zip(curves.items(), (GREY, BLUE, ORANGE, GREEN, VERMILION), strict=False):
+            axes.plot(epoch, values, color=colour, label=label)
+        last = np.asarray(list(curves.values())[-1], dtype=float)
+        if np.isfinite(last).any():
+            best = int(np.nanargmin(last))
+            axes.plot(epoch[best], last[best], marker="o", color=BLACK, markersize=5, linestyle="none", label=f"best: {last[best]:.3g} {unit}")
+        axes.set(xlabel="epoch", ylabel=f"error / {unit}", yscale="log", title=title)
+        axes.grid(which="minor", color="#f2f2f2", linewidth=0.5)
+        axes.yaxis.set_major_formatter(_plain)
+        axes.yaxis.set_minor_formatter(_plain if np.ptp(np.log10(_positive(curves))) < 2 else NullFormatter())
+        _legend(axes)
+        return figure
+
+
+def plus_minus(value: float, error: float) -> str:
+    """'0.012 ± 0.003': as many digits as the error carries (two of its own)."""
+    if not np.isfinite(error) or error <= 0:
+        return f"{value:.4g}"
+    digits = int(max(1 - np.floor(np.log10(error)), 0))
+    if digits > 6 or error < 1e-4 * abs(value):
+        return f"{value:.5g} ± {error:.1g}"
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _series(axes: Axes, t: np.ndarray, values: np.ndarray, colour: str, label: str, *, smooth: bool = True) -> None:
+    """A line, pale behind its running mean where it is long; a dot where there is one sample."""
+    n = len(t)
+    mean_too = smooth and n >= 100
+    if n > MOST_POINTS:
+        size = -(-n // (MOST_POINTS // 4))
+        starts = np.arange(0, n, size)
+        axes.fill_between(t[starts], np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts), color=colour, linewidth=0,
+                          alpha=0.35 if mean_too else 0.9, label=label)
+    else:
+        axes.plot(t, values, color=colour, alpha=0.35 if mean_too else 1.0, linewidth=0.8 if mean_too else 1.2, label=label,
+                  marker="o" if n == 1 else None)
+    if mean_too:
+        width = max(5, n // 40)
+        inside = slice(width // 2, n - width // 2, max(1, n // MOST_POINTS))  # where the window is whole
+        span = (t[-1] - t[0]) / (n - 1) * width
+        axes.plot(t[inside], running_mean(values, width)[inside], color=colour, linewidth=1.8, label=f"running mean over {span:.2g} ps")
+    if n > 1:
+        axes.set_xlim(t[0], t[-1])
+
+
+def _colour_bar(figure: Figure, axes: Axes, image: object, label: str) -> None:
+    """As high as the axes, whatever their aspect."""
+    figure.colorbar(image, cax=axes.inset_axes((1.04, 0.0, 0.045, 1.0)), label=label)
+
+
+def _plain(value: float, _: int) -> str:
+    """Numbers on a logarithmic axis as people write them, and only those that begin with 1, 2 or 5."""
+    return f"{value:g}" if f"{value:e}"[0] in "125" else ""
+
+
+def _positive(curves: dict[str, np.ndarray]) -> np.ndarray:
+    values = np.concatenate([np.ravel(v) for v in curves.values()])
+    return values[np.isfinite(values) & (values > 0)]
+
+
+def _with_mean(name: str, mean: Mean | None, unit: str) -> str:
+    return name if mean is None else f"{name}: {plus_minus(mean.value, mean.error)} {unit}"
+
+
+def _legend(axes: Axes) -> None:
+    """Below the axes, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(handles) > 1:
+        axes.figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 4), fontsize=9, handlelength=1.6, columnspacing=1.4)

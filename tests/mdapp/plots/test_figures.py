@@ -1,0 +1,78 @@
+"""Every figure names its axes with units, is drawn without a display, and survives one sample and many."""
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from mdapp.analysis.bonds import BondSeries
+from mdapp.analysis.dihedrals import Ramachandran
+from mdapp.analysis.rmsd import GyrationRadius, Rmsd
+from mdapp.analysis.thermo import Thermo
+from mdapp.plots import figures, style
+
+
+def thermo(n: int) -> Thermo:
+    rng = np.random.default_rng(1)
+    t = 50.0 * np.arange(n)
+    return Thermo(np.arange(n), t, 22, T_K=300 + 20 * rng.standard_normal(n), E_pot_eV=rng.standard_normal(n), E_kin_eV=rng.standard_normal(n),
+                  conserved_eV=1e-6 * t)
+
+
+def angles(n: int) -> Ramachandran:
+    rng = np.random.default_rng(2)
+    return Ramachandran(0.05 * np.arange(n), ("ALA2",), rng.uniform(-180, 180, (n, 1)), rng.uniform(-180, 180, (n, 1)))
+
+
+DRAWN = {
+    "temperature": lambda n: figures.temperature(thermo(n), thermo(n).mean("T_K"), 300.0),
+    "energies": lambda n: figures.energies(thermo(n)),
+    "conserved": lambda n: figures.conserved_energy(thermo(n)),
+    "rmsd": lambda n: figures.rmsd(Rmsd(np.arange(n) / 20, np.linspace(0, 1, n), "backbone", 16)),
+    "gyration": lambda n: figures.gyration(GyrationRadius(np.arange(n) / 20, np.linspace(3, 4, n))),
+    "bonds": lambda n: figures.bonds(BondSeries(np.arange(n) / 20, np.full(n, 0.1), np.zeros((n, 2)), np.zeros(n), 21)),
+    "ramachandran": lambda n: figures.ramachandran(angles(n)),
+    "parity": lambda n: figures.parity(np.linspace(-1, 1, n), np.linspace(-1, 1.1, n), "force component", "eV/Å"),
+    "learning": lambda n: figures.learning_curve(np.arange(n), {"training": np.linspace(9, 1, n), "validation": np.linspace(9, 2, n)}, "meV"),
+}
+
+
+@pytest.mark.parametrize("n", [1, 50, 6000])
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_figure_draws_and_names_its_axes(name, n, tmp_path):
+    figure = DRAWN[name](n)
+    assert isinstance(figure, Figure)
+    written = style.save(figure, tmp_path / name)
+    assert written.read_bytes().startswith(b"\x89PNG") and [f.name for f in tmp_path.iterdir()] == [f"{name}.png"]
+    assert figure.axes[0].get_ylabel() and any(axes.get_xlabel() for axes in figure.axes)
+
+
+def test_units_stand_on_the_axes():
+    assert figures.temperature(thermo(50)).axes[0].get_ylabel().endswith("/ K")
+    assert figures.rmsd(Rmsd(np.arange(3.0), np.ones(3), "all", 3)).axes[0].get_ylabel().endswith("/ Å")
+
+
+def test_the_title_carries_the_drift():
+    assert "drift 0.04545" in figures.conserved_energy(thermo(50)).axes[0].get_title(loc="left")  # 1e-6 eV/fs over 22 atoms
+
+
+def test_parity_says_its_errors():
+    figure = figures.parity(np.zeros(4), np.full(4, 0.25), "energy", "eV", "meV", 1000)
+    assert "MAE 250 meV" in figure.axes[0].texts[0].get_text()
+
+
+def test_svg_is_written_where_asked(tmp_path):
+    style.save(DRAWN["rmsd"](50), tmp_path / "r.png", svg=True)
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["r.png", "r.svg"]
+
+
+def test_pyplot_is_never_imported():
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+@pytest.mark.parametrize("value, error, text", [
+    (300.123, 0.53, "300.12 ± 0.53"), (300.1, 12.0, "300 ± 12"), (0.00305, 0.00063, "0.00305 ± 0.00063"), (1.5, 0.0, "1.5"), (2.0, np.inf, "2")])
+def test_a_value_has_the_digits_of_its_error(value, error, text):
+    assert figures.plus_minus(value, error) == text
