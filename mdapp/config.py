@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -43,6 +44,8 @@ class RunConfig(Record):
     friction: float = option(1.0, "Friction of the Langevin thermostat.", unit="1/ps")
     thermostat_time: float = option(100.0, "Relaxation time of the csvr thermostat, and of the thermostats in npt.", unit="fs")
     barostat_time: float = option(1000.0, "Relaxation time of the barostat.", unit="fs")
+    flexible: bool = option(False, "With npt, let the shape of the cell move too, not its volume alone (for solids).")
+    ensemble_option: tuple[str, ...] = option((), "key=value for an installed ensemble with options of its own; may be repeated.", metavar="KEY=VALUE")
     replicas: int = option(1, "Copies of the system, each with its own velocities.")
     seed: int | None = option(None, "Seed of velocities and thermostat; drawn and written down when not given.")
     device: str = option("auto", _DEVICE)
@@ -50,7 +53,7 @@ class RunConfig(Record):
     charge: int | None = option(None, _CHARGE)
     output: str | None = option(None, "The run's folder; runs/STRUCTURE-ENSEMBLE-TEMPERATURE when not given.", short="o", metavar="FOLDER")
     every: int = option(100, "A frame is written every so many steps; with a unit (50fs), every so much time.", metavar="N|TIME", duration=True)
-    guard: tuple[str, ...] = option(("on",), "on (all), off, NAME, no-NAME, or NAME:key=value,... ; may be repeated.", metavar="GUARD")
+    guard: tuple[str, ...] = option(("on",), "on (all), off, NAME (this one alone), no-NAME, or NAME:key=value,... for its thresholds; may be repeated.", metavar="GUARD")
     on_event: Literal["stop", "warn", "rewind"] = option("stop", "What a guard's alarm does: stop, warn or rewind.")
     relax_start: bool = option(True, "Relax a strained start for a few steps before velocities are drawn.")
     wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
@@ -77,6 +80,7 @@ class RunConfig(Record):
             raise ValueError("on_event = 'rewind' is not available yet. Use stop, or warn to go on and have the event written down.")
         for word in self.guard:
             check_guard_word(word)
+        pairs(self.ensemble_option, "ensemble_option")
 
     def _check_ensemble(self) -> None:
         ensemble = self.ensemble
@@ -93,8 +97,8 @@ class RunConfig(Record):
             self._set("barostat", chosen("barostat", self.barostat or "langevin", [n[4:] for n in known if n.startswith("npt-")]))
             self._set("pressure", 1.0 if self.pressure is None else self.pressure)
         elif ensemble in ("nve", "nvt"):
-            for name in ("barostat", "pressure"):
-                if getattr(self, name) is not None:
+            for name in ("barostat", "pressure", "flexible"):
+                if getattr(self, name):
                     raise ValueError(f"{name} is given, but ensemble '{ensemble}' keeps the cell as it is. Leave it out, or use ensemble npt.")
 
     def _check_length(self) -> None:
@@ -240,10 +244,31 @@ def check_guard_word(word: str) -> None:
     known = plugin_names("mdapp.monitors", "mdapp.monitors")
     if name not in known and not (name.startswith("no-") and name[3:] in known and not settings):
         raise ValueError(f"guard '{word}' is unknown{nearest(name, ['on', 'off', *known])}; known: on, off, {', '.join(known)}, each also as no-NAME.")
-    for part in settings.split(",") if settings else ():
-        key, equals, value = part.partition("=")
+    pairs(settings.split(",") if settings else (), f"guard '{word}'")
+
+
+def pairs(words: Iterable[str], where: str) -> dict[str, Any]:
+    """`key=value` words as a mapping; values are numbers, true or false where they look so, else text."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = (part.strip() for part in word.partition("="))
         if not (key and equals and value):
-            raise ValueError(f"guard '{word}': expected NAME:key=value, got '{part}' behind the colon.")
+            raise ValueError(f"{where}: expected key=value, got '{word}'.")
+        if key in found:
+            raise ValueError(f"{where}: '{key}' is given twice.")
+        found[key] = _plain(value)
+    return found
+
+
+def _plain(word: str) -> Any:
+    if word in ("true", "false"):
+        return word == "true"
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            pass
+    return word
 
 
 def _common(config: Any) -> None:

@@ -38,3 +38,15 @@ class NotConverged(UserError):
     """An optimisation that ran out of steps."""
 
     exit_code = EXIT_NOT_CONVERGED
+
+
+class PotentialError(UserError):
+    """A potential that cannot be loaded, or that does not fit the structure."""
+
+    exit_code = EXIT_INPUT
+
+
+class DiskError(UserError):
+    """The disk is full, or the output folder has gone, while a job was at work. What was written before is whole."""
+
+    exit_code = EXIT_STOPPED

@@ -69,7 +69,7 @@ def test_every_plain_value_survives_toml(value):
     ({"steps": 5, "time": "1ps"}, "give one of them"), ({"ensemble": "nvtt"}, "did you mean 'nvt'"), ({"ensemble": "nve", "thermostat": "csvr"}, "nve has no thermostat"),
     ({"pressure": 1.0}, "use ensemble npt"), ({"thermostat": "langevn"}, "did you mean 'langevin'"), ({"replicas": 4}, "not available yet"), ({"seed": -1}, "seed must be >= 0"),
     ({"device": "gpu"}, "device must be cpu"), ({"dtype": "float16"}, "dtype"), ({"on_event": "rewind"}, "not available yet"), ({"on_event": "explode"}, "on_event"),
-    ({"guard": ["temprature"]}, "did you mean 'temperature'"), ({"guard": ["temperature:5"]}, "NAME:key=value"), ({"threads": 0}, "threads must be >= 1"), ({"every": 0}, "every must be >= 1"),
+    ({"guard": ["temprature"]}, "did you mean 'temperature'"), ({"guard": ["temperature:5"]}, "expected key=value, got '5'"), ({"guard": ["temperature:a=1,a=2"]}, "given twice"), ({"flexible": True}, "use ensemble npt"), ({"ensemble_option": ["x"]}, "expected key=value"), ({"threads": 0}, "threads must be >= 1"), ({"every": 0}, "every must be >= 1"),
     ({"potential": []}, "potential"), ({"steps": 1.5}, "whole number"), ({"relax_start": "yes"}, "true or false"), ({"wall_time": "0s"}, "wall_time must be > 0"),
     ({"temprature": 300}, "did you mean 'temperature'"), ({"structure": 3}, "expected text"), ({"time": "-1ps"}, "time must be > 0"),
 ])
