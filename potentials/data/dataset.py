@@ -33,11 +33,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class PairLists:
-    """Directed pairs of many structures, end to end."""
+    """Pairs of many structures, each once, end to end."""
 
     start: np.ndarray  # (n_frames + 1,) where a frame's pairs begin
-    centres: np.ndarray  # (n_pairs,) int32, within the frame
-    neighbours: np.ndarray  # (n_pairs,) int32
+    i: np.ndarray  # (n_pairs,) int32, within the frame
+    j: np.ndarray  # (n_pairs,) int32
     shifts: np.ndarray | None  # (n_pairs, 3) int16; None where no frame is periodic
 
 
@@ -51,7 +51,7 @@ class Dataset:
     energy: np.ndarray  # (n_frames,) float64, eV
     forces: np.ndarray  # (n_atoms, 3) float32, eV/Å; NaN where there is no label
     stress: np.ndarray  # (n_frames, 3, 3), eV/Å³; NaN where there is no label
-    cell: np.ndarray  # (n_frames, 3, 3), Å
+    cell: np.ndarray  # (n_frames, 3, 3), Å; zero along directions that are not periodic
     charge: np.ndarray  # (n_frames,), e
     molecules: tuple[str, ...]  # (n_frames,)
     pairs: PairLists
@@ -66,7 +66,8 @@ class Dataset:
 
     @property
     def edge_counts(self) -> np.ndarray:
-        return np.diff(self.pairs.start)
+        """Directed edges of each frame, (n_frames,)."""
+        return 2 * np.diff(self.pairs.start)
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -109,7 +110,7 @@ def build_dataset(structures: Iterable[LabelledStructure], cutoff: float, long_r
         columns["energy"].append(s.energy)
         columns["forces"].append(np.full(s.positions.shape, np.nan, np.float32) if s.forces is None else s.forces.astype(np.float32))
         columns["stress"].append(np.full((3, 3), np.nan) if s.stress is None else s.stress)
-        columns["cell"].append(s.cell)
+        columns["cell"].append(np.where(s.pbc[:, None], s.cell, 0.0))
         columns["charge"].append(s.charge)
         columns["molecules"].append(s.molecule)
         near.add(s)
@@ -141,11 +142,11 @@ def batches(
     ----------
     indices : (n,) frames to draw from, each once.
     batch_size : largest number of structures of a batch; None for no such limit.
-    batch_edges : largest number of pairs of a batch; a single frame with more is a batch of its own.
+    batch_edges : largest number of directed edges of a batch; a single frame with more is a batch of its own.
     rng : shuffles; in the given order when None.
     """
     if batch_size is None and batch_edges is None:
-        raise ValueError("Give batch_size (structures) or batch_edges (pairs), or both.")
+        raise ValueError("Give batch_size (structures) or batch_edges (edges), or both.")
     order = indices if rng is None else rng.permutation(indices)
     sizes = dataset.edge_counts
     current: list[int] = []
@@ -201,21 +202,21 @@ class _PairCollector:
 
     def __init__(self, cutoff: float):
         self.cutoff = cutoff
-        self.centres: list[np.ndarray] = []
-        self.neighbours: list[np.ndarray] = []
+        self.i: list[np.ndarray] = []
+        self.j: list[np.ndarray] = []
         self.shifts: list[np.ndarray] = []
         self.periodic = False
 
     def add(self, s: LabelledStructure) -> None:
         i, j, shifts = pairs(s.positions, s.cell, s.pbc, self.cutoff)
-        self.centres.append(i.astype(np.int32))
-        self.neighbours.append(j.astype(np.int32))
+        self.i.append(i.astype(np.int32))
+        self.j.append(j.astype(np.int32))
         self.shifts.append(shifts.astype(np.int16))
         self.periodic = self.periodic or bool(s.pbc.any())
 
     def finished(self) -> PairLists:
         shifts = np.concatenate(self.shifts) if self.periodic else None
-        return PairLists(_starts([len(c) for c in self.centres]), np.concatenate(self.centres), np.concatenate(self.neighbours), shifts)
+        return PairLists(_starts([len(i) for i in self.i]), np.concatenate(self.i), np.concatenate(self.j), shifts)
 
 
 def _starts(counts: list[int]) -> np.ndarray:
@@ -233,4 +234,4 @@ def _edges(lists: PairLists, indices: np.ndarray, atoms_before: np.ndarray) -> E
     chosen = _ranges(lists.start, indices)
     offset = np.repeat(atoms_before, np.diff(lists.start)[indices])
     shifts = np.zeros((len(chosen), 3)) if lists.shifts is None else lists.shifts[chosen].astype(np.float64)
-    return Edges(torch.from_numpy(lists.centres[chosen] + offset), torch.from_numpy(lists.neighbours[chosen] + offset), torch.from_numpy(shifts))
+    return Edges.of_pairs(*(torch.from_numpy(x) for x in (lists.i[chosen] + offset, lists.j[chosen] + offset, shifts)))

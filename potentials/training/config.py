@@ -106,7 +106,7 @@ class TrainConfig:
     max_steps: int | None = None
     max_hours: float | None = None  # the schedule then runs on the clock; not reproducible to the bit
     batch_size: int | None = 16  # structures
-    batch_edges: int | None = None  # pairs
+    batch_edges: int | None = None  # directed edges
     validate_every: int = 500  # steps
     validation_frames: int = 400  # drawn once; all of them at the end
     print_every: int = 50  # steps
@@ -119,7 +119,7 @@ class TrainConfig:
         if self.epochs is None and self.max_steps is None and self.max_hours is None:
             raise ValueError("say when to stop: epochs, max_steps or max_hours.")
         if self.batch_size is None and self.batch_edges is None:
-            raise ValueError("give batch_size (structures) or batch_edges (pairs), or both.")
+            raise ValueError("give batch_size (structures) or batch_edges (edges), or both.")
         for name in ("epochs", "max_steps", "max_hours", "batch_size", "batch_edges", "validate_every", "validation_frames", "print_every", "threads"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -66,6 +66,19 @@ class ErrorSums:
         self.frames += len(batch.energy)
         self.atoms += batch.graph.n_atoms
 
+    def state(self) -> dict[str, list[float]]:
+        """The sums as plain numbers."""
+        parts = {name: getattr(self, name) for name in ("energy", "forces", "stress")}
+        return {"counts": [self.frames, self.atoms], **{name: [s.absolute, s.squares, s.count] for name, s in parts.items()}}
+
+    @classmethod
+    def from_state(cls, state: dict[str, list[float]]) -> ErrorSums:
+        """The inverse of `state`; empty sums from an empty one."""
+        if not state:
+            return cls()
+        parts = {name: _Sum(state[name][0], state[name][1], int(state[name][2])) for name in ("energy", "forces", "stress")}
+        return cls(**parts, frames=int(state["counts"][0]), atoms=int(state["counts"][1]))
+
     def errors(self) -> Errors:
         return Errors(
             energy_mae_meV_atom=1000 * self.energy.mae,

@@ -1,0 +1,71 @@
+"""Errors of a potential on labelled frames: all of them, and molecule by molecule."""
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+
+from potentials.data.dataset import Dataset, batches
+from potentials.data.labelled import DataError
+from potentials.derivatives import energy_forces_stress
+from potentials.graph import AtomicGraph
+from potentials.potential import Potential
+from potentials.training.loss import Prediction
+from potentials.training.metrics import Errors, ErrorSums
+
+log = logging.getLogger(__name__)
+
+Predict = Callable[[AtomicGraph], Prediction]
+
+
+def plain_predictor(potential: Potential, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> Predict:
+    """A function of a graph that gives energy and, as asked, forces and stress; `create_graph` where the forces are learnt."""
+
+    def predict(graph: AtomicGraph) -> Prediction:
+        results = energy_forces_stress(potential, graph, forces=forces, stress=stress, create_graph=create_graph)
+        return Prediction(results.energy, results.forces, results.stress)
+
+    return predict
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors of all frames together and of each molecule by name."""
+
+    errors: Errors
+    molecules: dict[str, Errors]
+
+
+def evaluate(
+    predict: Predict, dataset: Dataset, indices: np.ndarray | None = None, *, batch_size: int = 32, device: torch.device | str = "cpu"
+) -> Evaluation:
+    """Errors of predictions on the frames of `indices` (all when None).
+
+    Energies are compared as they are: no shift is fitted. A potential whose zero is another than the labels' shows it.
+    """
+    indices = np.arange(len(dataset)) if indices is None else indices
+    total = ErrorSums()
+    of_molecule: dict[str, ErrorSums] = defaultdict(ErrorSums)
+    names = np.array(dataset.molecules)[indices]
+    for name in dict.fromkeys(names):
+        for chosen in batches(dataset, indices[names == name], batch_size):
+            batch = dataset.batch(chosen).to(device)
+            prediction = predict(batch.graph)
+            total.add(prediction, batch)
+            of_molecule[str(name)].add(prediction, batch)
+    return Evaluation(total.errors(), {name: sums.errors() for name, sums in sorted(of_molecule.items())})
+
+
+def refuse_unknown_elements(potential: Potential, dataset: Dataset, what: str) -> None:
+    """DataError if `dataset` has elements that the potential does not know."""
+    if potential.elements is None:
+        return
+    unknown = [chemical_symbols[z] for z in dataset.elements if z not in potential.elements]
+    if unknown:
+        known = ", ".join(chemical_symbols[z] for z in potential.elements)
+        raise DataError(f"The {what} contain {', '.join(unknown)}, which the potential does not know; it knows {known}.")

@@ -1,0 +1,77 @@
+"""Everything that a training run needs to go on with the same numbers, and its file."""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from potentials.training.optimiser import RunningMean
+
+FORMAT = "mdapp training state 1"
+
+
+@dataclass
+class Position:
+    """Where a run is. The order of an epoch follows from the seed and its number."""
+
+    step: int = 0
+    epoch: int = 0
+    frames: int = 0  # of this epoch that lie behind
+    batches: int = 0  # of this epoch that lie behind
+    seconds: float = 0.0
+    skipped: int = 0  # batches with a gradient that was not finite
+    skipped_in_a_row: int = 0
+    best: float = float("inf")  # smallest validation loss
+    best_step: int = 0
+    loss_sum: float = 0.0  # since the last row of the log
+    loss_count: int = 0
+    errors: dict[str, list[float]] = field(default_factory=dict)  # training errors since the last row of the log
+
+
+def save_state(
+    path: Path, position: Position, potential: torch.nn.Module, optimiser: torch.optim.Optimizer, mean: RunningMean, config: dict[str, Any]
+) -> None:
+    """Write the state beside `path` and rename it into place: a run that dies here leaves the old one."""
+    content = {
+        "format": FORMAT,
+        "position": {f.name: getattr(position, f.name) for f in fields(position)},
+        "weights": potential.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "mean": mean.state(),
+        "rng": torch.get_rng_state(),
+        "config": config,
+    }
+    scratch = path.with_name(path.name + ".part")
+    torch.save(content, scratch)
+    os.replace(scratch, path)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The content of a state file, plain data and tensors only.
+
+    Raises
+    ------
+    FileNotFoundError : no such file.
+    ValueError : not a training state, or a damaged one.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No {path}: nothing to resume from.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, ... on what is no such file
+        raise ValueError(f"{path} is damaged or not a training state: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a training state of this program.")
+    return content
+
+
+def restore_state(content: dict[str, Any], potential: torch.nn.Module, optimiser: torch.optim.Optimizer, mean: RunningMean) -> Position:
+    """Put a loaded state into the parts of a run, and say where it is."""
+    potential.load_state_dict(content["weights"])
+    optimiser.load_state_dict(content["optimiser"])
+    mean.restore(content["mean"])
+    torch.set_rng_state(content["rng"])
+    return Position(**content["position"])
