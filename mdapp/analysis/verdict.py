@@ -1,0 +1,104 @@
+"""Sound, suspect or broken: what the numbers of a trajectory say about it, and why.
+
+Limits stand in one record. Error bars count: a drift or a temperature is held against a run only where it is beyond its limit
+by more than its own uncertainty, and a mean of too few independent samples is not judged at all.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mdapp.analysis.bonds import BROKEN_A, BondSeries
+from mdapp.analysis.statistics import Drift, Mean
+
+SOUND, SUSPECT, BROKEN, UNKNOWN = "sound", "suspect", "broken", "not judged"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Beyond these a run is suspect."""
+
+    drift_meV: float = 0.2  # meV per atom and ps, of the conserved energy; ten times as much is broken
+    temperature_sigmas: float = 5.0  # standard errors between mean and target temperature, and
+    temperature_share: float = 0.015  # at least so far off in relative terms
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A word and its reasons."""
+
+    word: str  # one of sound, suspect, broken, not judged
+    reasons: tuple[str, ...]  # why it is suspect or broken
+    checked: tuple[str, ...]  # what was looked at and found in order
+
+    @property
+    def sentence(self) -> str:
+        if self.reasons:
+            return "; ".join(self.reasons) + "."
+        return f"{', '.join(self.checked)} in order." if self.checked else "no energies, no temperature and no bonds to judge by."
+
+
+def judge(
+    *, drift: Drift | None = None, temperature: Mean | None = None, target_K: float | None = None, bonds: BondSeries | None = None,
+    stopped_by: str | None = None, warnings: dict[str, int] | None = None, limits: Limits = Limits(),
+) -> Judgement:
+    """Judge a trajectory by whatever is known of it.
+
+    Parameters
+    ----------
+    drift : of the conserved energy, meV per atom and ps.
+    temperature, target_K : mean kinetic temperature and what the thermostat was told; K.
+    bonds : worst bonds along the trajectory.
+    stopped_by : what a guard said when it stopped the run.
+    warnings : how often each guard warned.
+    """
+    broken: list[str] = []
+    suspect: list[str] = []
+    checked: list[str] = []
+    if stopped_by:
+        broken.append(f"a guard stopped the run: {stopped_by.rstrip('.')}")
+    for guard, count in (warnings or {}).items():
+        suspect.append(f"guard {guard} warned {count} time{'s' if count != 1 else ''}")
+    _judge_drift(drift, limits, broken, suspect, checked)
+    _judge_temperature(temperature, target_K, limits, suspect, checked)
+    _judge_bonds(bonds, broken, suspect, checked)
+    if broken or suspect:
+        return Judgement(BROKEN if broken else SUSPECT, (*broken, *suspect), tuple(checked))
+    return Judgement(SOUND if checked else UNKNOWN, (), tuple(checked))
+
+
+def _judge_drift(drift: Drift | None, limits: Limits, broken: list[str], suspect: list[str], checked: list[str]) -> None:
+    if drift is None:
+        return
+    surely = abs(drift.slope) - 2 * drift.error
+    sentence = f"the conserved energy drifts by {drift.slope:+.3g} ± {drift.error:.1g} meV/atom/ps, limit {limits.drift_meV:g}"
+    if surely > 10 * limits.drift_meV:
+        broken.append(sentence)
+    elif surely > limits.drift_meV:
+        suspect.append(sentence)
+    else:
+        checked.append("energy drift")
+
+
+def _judge_temperature(mean: Mean | None, target_K: float | None, limits: Limits, suspect: list[str], checked: list[str]) -> None:
+    if mean is None or target_K is None or not mean.reliable:
+        return
+    off = mean.value - target_K
+    if abs(off) > limits.temperature_sigmas * mean.error and abs(off) > limits.temperature_share * target_K:
+        suspect.append(f"the temperature is {mean.value:.1f} ± {mean.error:.1g} K, {abs(off) / mean.error:.0f} standard errors off its target {target_K:g} K")
+    else:
+        checked.append("temperature")
+
+
+def _judge_bonds(bonds: BondSeries | None, broken: list[str], suspect: list[str], checked: list[str]) -> None:
+    if bonds is None:
+        return
+    if bonds.n_broken[-1] > 0:
+        i, j = bonds.worst_bond[-1]
+        broken.append(f"{bonds.n_broken[-1]} bond{'s' if bonds.n_broken[-1] != 1 else ''} of the start broken at the end (atoms {i} and {j} first)")
+    elif bonds.broken_frames:
+        first = int((bonds.n_broken > 0).argmax())
+        i, j = bonds.worst_bond[first]
+        suspect.append(f"a bond was off its start length by more than {BROKEN_A} Å in {bonds.broken_frames} frame{'s' if bonds.broken_frames != 1 else ''}, "
+                       f"at first between atoms {i} and {j} at {bonds.time_ps[first]:.3g} ps")
+    else:
+        checked.append("bonds")
