@@ -1,7 +1,9 @@
 """Structures as tensors: one or many, with the pairs of atoms that see each other.
 
-Pairs are directed: an edge i -> j stands for «j is a neighbour of the centre i», and j -> i is an edge of its own.
-Edges are sorted by centre. Vectors point from centre to neighbour, ``r_ij = positions[j] + shift @ cell - positions[i]``.
+Edges are directed: i -> j stands for «j is a neighbour of the centre i», and j -> i is an edge of its own. The first half
+of the edges holds each pair once, the second half holds the same pairs in the same order, turned round; so what depends
+on a pair and not on its direction (distances, filters) needs to be made for the first half only.
+Vectors point from centre to neighbour, ``r_ij = positions[j] + shift @ cell - positions[i]``.
 Positions stay in float64 whatever the precision of a network: vectors are formed first and rounded after, so that a
 molecule far from the origin loses nothing.
 """
@@ -21,12 +23,21 @@ class Edges:
     Distances may exceed the cutoff by the skin of the list that they came from; whatever is built on them is zero there.
     """
 
-    centres: Tensor  # (n_edges,) int64, i, ascending
+    centres: Tensor  # (n_edges,) int64, i; ascending in the first half
     neighbours: Tensor  # (n_edges,) int64, j
     shifts: Tensor  # (n_edges, 3) float64, whole numbers of cell vectors
 
     def __len__(self) -> int:
         return self.centres.shape[0]
+
+    @property
+    def n_pairs(self) -> int:
+        return self.centres.shape[0] // 2
+
+    @classmethod
+    def of_pairs(cls, i: Tensor, j: Tensor, shifts: Tensor) -> Edges:
+        """Both directions of pairs that are given once each: (n_pairs,), (n_pairs,), (n_pairs, 3)."""
+        return cls(torch.cat([i, j]), torch.cat([j, i]), torch.cat([shifts, -shifts]))
 
     def to(self, device: torch.device | str) -> Edges:
         return Edges(self.centres.to(device), self.neighbours.to(device), self.shifts.to(device))
@@ -59,14 +70,21 @@ class AtomicGraph:
         return AtomicGraph(**{name: value.to(device) if value is not None else None for name, value in moved.items()})
 
 
+def pair_vectors(graph: AtomicGraph, edges: Edges | None = None) -> Tensor:
+    """Vectors r_ij of the first half of the edges, (n_pairs, 3) float64, Å; the second half has their negatives."""
+    edges = graph.edges if edges is None else edges
+    i, j, shifts = (x[: edges.n_pairs] for x in (edges.centres, edges.neighbours, edges.shifts))
+    r_ij = graph.positions.index_select(0, j) - graph.positions.index_select(0, i)
+    if graph.n_structures == 1:
+        return r_ij + shifts @ graph.cell[0]
+    cell = graph.cell.index_select(0, graph.structure.index_select(0, i))  # (n_pairs, 3, 3)
+    return r_ij + torch.einsum("ea,eab->eb", shifts, cell)
+
+
 def edge_vectors(graph: AtomicGraph, edges: Edges | None = None) -> Tensor:
     """Vectors r_ij from centre to neighbour, (n_edges, 3) float64, Å."""
-    edges = graph.edges if edges is None else edges
-    r_ij = graph.positions.index_select(0, edges.neighbours) - graph.positions.index_select(0, edges.centres)
-    if graph.n_structures == 1:
-        return r_ij + edges.shifts @ graph.cell[0]
-    cell = graph.cell.index_select(0, graph.structure.index_select(0, edges.centres))  # (n_edges, 3, 3)
-    return r_ij + torch.einsum("ea,eab->eb", edges.shifts, cell)
+    r_ij = pair_vectors(graph, edges)
+    return torch.cat([r_ij, -r_ij])
 
 
 def edge_lengths(graph: AtomicGraph, edges: Edges | None = None) -> Tensor:
@@ -107,10 +125,10 @@ def batch(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
         n_atoms, n_structures = n_atoms + g.n_atoms, n_structures + g.n_structures
 
     def joined(lists: list[Edges]) -> Edges:
-        return Edges(
-            torch.cat([e.centres + n for e, n in zip(lists, atoms_before)]),
-            torch.cat([e.neighbours + n for e, n in zip(lists, atoms_before)]),
-            torch.cat([e.shifts for e in lists]),
+        return Edges.of_pairs(
+            torch.cat([e.centres[: e.n_pairs] + n for e, n in zip(lists, atoms_before)]),
+            torch.cat([e.neighbours[: e.n_pairs] + n for e, n in zip(lists, atoms_before)]),
+            torch.cat([e.shifts[: e.n_pairs] for e in lists]),
         )
 
     long_range = [g.long_range for g in graphs if g.long_range is not None]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from potentials.architectures import architectures
-from potentials.graph import AtomicGraph, edge_vectors
+from potentials.graph import AtomicGraph, pair_vectors
 from potentials.layers.attention import EuclideanAttention, attention_norms
 from potentials.layers.cutoffs import CUTOFFS
 from potentials.layers.embedding import N_NUMBERS, ChargeSpinEmbedding, element_table
@@ -26,7 +26,7 @@ from potentials.layers.energies import ElementEnergies
 from potentials.layers.mlp import ResidualMLP, TwoLayers, dense
 from potentials.layers.radial import RADIAL_BASES
 from potentials.layers.repulsion import ZBLRepulsion
-from potentials.layers.spherical import Contraction, SphericalHarmonics
+from potentials.layers.spherical import SphericalHarmonics
 from potentials.potential import Outputs, Potential
 
 LAYER_NORM_EPS = 1e-6
@@ -79,10 +79,10 @@ class Config:
 class Geometry:
     """What the layers need to know of the pairs; the same for all layers."""
 
-    d: Tensor  # (n_edges,) distances, Å
-    phi: Tensor  # (n_edges,) cutoff function
-    rbf: Tensor  # (n_edges, K) radial basis
-    Y: Tensor  # (n_edges, M) spherical harmonics
+    d: Tensor  # (n_pairs,) distances, Å
+    phi: Tensor  # (n_pairs,) cutoff function
+    rbf: Tensor  # (n_pairs, K) radial basis
+    Y: Tensor  # (n_pairs, M) spherical harmonics, from the pair's centre to its neighbour
 
 
 class Layer(torch.nn.Module):
@@ -96,7 +96,7 @@ class Layer(torch.nn.Module):
         self.attention = EuclideanAttention(
             F, config.num_heads, config.degrees, config.num_radial_basis_fn, config.activation_fn, config.qk_non_linearity, norms, at_zero
         )
-        self.contraction = Contraction(config.degrees)
+        self.contraction = self.attention.contraction
         self.norm_1 = torch.nn.LayerNorm(F, eps=LAYER_NORM_EPS) if config.layer_normalization_1 else torch.nn.Identity()
         self.residual_1 = ResidualMLP(F, config.activation_fn, zero_last=at_zero) if config.residual_mlp_1 else torch.nn.Identity()
         self.exchange = dense(F + n_degrees, F + n_degrees, zero=at_zero)
@@ -105,10 +105,11 @@ class Layer(torch.nn.Module):
 
     def forward(self, x: Tensor, ev: Tensor, geometry: Geometry, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
         """x (n_atoms, F), ev (n_atoms, M) -> the same shapes."""
-        i, j = graph.edges.centres, graph.edges.neighbours
+        n_pairs = graph.edges.n_pairs
+        i, j = graph.edges.centres[:n_pairs], graph.edges.neighbours[:n_pairs]
         s, expand = self.contraction, self.contraction.expand
-        s_ij = s(ev.index_select(0, j) - ev.index_select(0, i))  # (n_edges, n_degrees)
-        dx, dev = self.attention(x, s_ij, geometry.rbf, geometry.Y, geometry.phi, expand, graph)
+        s_ij = s(ev.index_select(0, j) - ev.index_select(0, i))  # (n_pairs, n_degrees)
+        dx, dev = self.attention(x, s_ij, geometry.rbf, geometry.Y, geometry.phi, graph)
         x, ev = x + dx, ev + dev
         x = self.residual_1(self.norm_1(x))
         c_x, c_ev = self.exchange(torch.cat([x, s(ev)], dim=1)).tensor_split([self.F], dim=1)
@@ -166,7 +167,7 @@ class So3krates(Potential):
 
     def geometry(self, graph: AtomicGraph) -> Geometry:
         """Distances, radial basis, cutoff function and harmonics of the pairs, in the network's precision."""
-        r_ij = edge_vectors(graph)  # (n_edges, 3) float64
+        r_ij = pair_vectors(graph)  # (n_pairs, 3) float64
         d = r_ij.norm(dim=1)
         dtype = self.element_embedding.weight.dtype
         u, d = (r_ij / d[:, None]).to(dtype), d.to(dtype)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from potentials.architectures import architectures
 from potentials.architectures.so3krates import LAYER_NORM_EPS, Geometry
-from potentials.graph import AtomicGraph, edge_vectors, sum_over_neighbours
+from potentials.graph import AtomicGraph, pair_vectors, sum_over_neighbours
 from potentials.layers.attention import EuclideanAttention, attention_norms
 from potentials.layers.cutoffs import CUTOFFS
 from potentials.layers.embedding import element_table
@@ -26,7 +26,7 @@ from potentials.layers.energies import ElementEnergies
 from potentials.layers.mlp import ACTIVATIONS, ResidualMLP, TwoLayers, dense
 from potentials.layers.radial import RADIAL_BASES
 from potentials.layers.repulsion import ZBLRepulsion
-from potentials.layers.spherical import Contraction, SphericalHarmonics
+from potentials.layers.spherical import SphericalHarmonics
 from potentials.potential import Outputs, Potential
 
 N_ROWS = 100  # rows of the element table
@@ -85,7 +85,7 @@ class Layer(torch.nn.Module):
 
         norms = attention_norms("sqrt_num_features", F, config.n_heads, n_degrees, 1.0)
         self.attention = EuclideanAttention(F, config.n_heads, config.degrees, config.n_rbf, norms=norms)
-        self.contraction = Contraction(config.degrees)
+        self.contraction = self.attention.contraction
         self.exchange = dense(F + n_degrees, F + n_degrees)
         # the released code rounds this one contraction's factors to single precision, also in double-precision runs
         rounded = (self.contraction.weights.float()).double()
@@ -95,10 +95,11 @@ class Layer(torch.nn.Module):
         self.residual_2 = ReplacingMLP(F) if config.residual_mlp_2 else torch.nn.Identity()
 
     def forward(self, x: Tensor, ev: Tensor, geometry: Geometry, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
-        i, j = graph.edges.centres, graph.edges.neighbours
+        n_pairs = graph.edges.n_pairs
+        i, j = graph.edges.centres[:n_pairs], graph.edges.neighbours[:n_pairs]
         s, expand = self.contraction, self.contraction.expand
-        s_ij = s(ev.index_select(0, j) - ev.index_select(0, i))  # (n_edges, n_degrees)
-        dx, dev = self.attention(self.norm_1(x), s_ij, geometry.rbf, geometry.Y, geometry.phi, expand, graph)
+        s_ij = s(ev.index_select(0, j) - ev.index_select(0, i))  # (n_pairs, n_degrees)
+        dx, dev = self.attention(self.norm_1(x), s_ij, geometry.rbf, geometry.Y, geometry.phi, graph)
         x, ev = self.residual_1(x + dx), ev + dev
         s_i = (ev * ev) @ self.exchange_weights.to(ev.dtype)
         c_x, c_ev = self.exchange(torch.cat([self.norm_2(x), s_i], dim=1)).tensor_split([self.F], dim=1)
@@ -141,7 +142,7 @@ class So3kratesOriginal(Potential):
         return Outputs(energies=torch.stack(list(terms.values())).sum(0), terms=terms)
 
     def geometry(self, graph: AtomicGraph) -> Geometry:
-        r_ij = edge_vectors(graph)
+        r_ij = pair_vectors(graph)  # (n_pairs, 3) float64
         d = r_ij.norm(dim=1)
         dtype = self.element_embedding.weight.dtype
         u, d = (r_ij / d[:, None]).to(dtype), d.to(dtype)
@@ -159,4 +160,5 @@ class So3kratesOriginal(Potential):
         """Zero, or sum_j phi_ij Y(u_ij) / lambda: (n_atoms, M)."""
         if self.config.sphc_normalization is None:
             return geometry.Y.new_zeros(graph.n_atoms, geometry.Y.shape[1])
-        return sum_over_neighbours(geometry.phi[:, None] * geometry.Y, graph) / self.config.sphc_normalization
+        Y = geometry.Y * self.layers[0].contraction.expand(self.layers[0].attention.parity)  # (2, n_pairs, M)
+        return sum_over_neighbours((geometry.phi[:, None] * Y).flatten(0, 1), graph) / self.config.sphc_normalization

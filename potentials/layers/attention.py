@@ -12,6 +12,7 @@ from torch import Tensor
 
 from potentials.graph import AtomicGraph, sum_over_neighbours
 from potentials.layers.mlp import ACTIVATIONS, TwoLayers, lecun_normal_
+from potentials.layers.spherical import Contraction
 
 
 class Filter(torch.nn.Module):
@@ -69,35 +70,41 @@ class EuclideanAttention(torch.nn.Module):
         self.key_ev = HeadProjection(n_features, n_degrees)
         self.qk_activation = ACTIVATIONS[qk_activation]
         self.norms = norms
+        self.contraction = Contraction(degrees)
+        parity = torch.tensor([[1.0] * n_degrees, [(-1.0) ** l for l in degrees]])[:, None]  # Y_l(-u) = (-1)^l Y_l(u)
+        self.register_buffer("parity", parity, persistent=False)  # (2, 1, n_degrees)
 
-    def forward(self, x: Tensor, invariants: Tensor, rbf: Tensor, Y: Tensor, phi: Tensor, expand, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, invariants: Tensor, rbf: Tensor, Y: Tensor, phi: Tensor, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
         """One attention update.
+
+        Filters are equal for i -> j and j -> i, so they are made once a pair; «(2, n_pairs, ...)» holds both directions.
 
         Parameters
         ----------
         x : (n_atoms, F); for a pre-norm architecture the normalised features.
-        invariants : s(ev_j - ev_i), (n_edges, n_degrees).
-        rbf, Y, phi : radial basis (n_edges, K), spherical harmonics (n_edges, M), cutoff function (n_edges,).
-        expand : one number a degree to all its components, (n_edges, n_degrees) -> (n_edges, M).
+        invariants : s(ev_j - ev_i), (n_pairs, n_degrees).
+        rbf, Y, phi : radial basis (n_pairs, K), spherical harmonics (n_pairs, M), cutoff function (n_pairs,).
 
         Returns
         -------
         dx (n_atoms, F) and dev (n_atoms, M).
         """
+        n_atoms, n_pairs = x.shape[0], graph.edges.n_pairs
         i, j = graph.edges.centres, graph.edges.neighbours
-        n_atoms = x.shape[0]
         x_heads, x_degrees = x.view(n_atoms, self.n_heads, -1), x.view(n_atoms, self.n_degrees, -1)
 
-        w = self.filter_x(rbf, invariants).view(-1, *x_heads.shape[1:])  # (n_edges, heads, F/heads)
+        w = self.filter_x(rbf, invariants).view(n_pairs, self.n_heads, -1)  # (n_pairs, heads, F/heads)
         q, k = self.qk_activation(self.query_x(x_heads)), self.qk_activation(self.key_x(x_heads))
-        alpha = (q.index_select(0, i) * w * k.index_select(0, j)).sum(-1) * (phi[:, None] / self.norms[0])  # (n_edges, heads)
-        messages = alpha[:, :, None] * self.value_x(x_heads).index_select(0, j)
+        qk = (q.index_select(0, i) * k.index_select(0, j)).view(2, *w.shape)
+        alpha = (qk * w).sum(-1) * (phi[:, None] / self.norms[0])  # (2, n_pairs, heads)
+        messages = alpha.view(2 * n_pairs, -1, 1) * self.value_x(x_heads).index_select(0, j)  # (n_edges, heads, F/heads)
         dx = sum_over_neighbours(messages.flatten(1), graph)
 
-        w = self.filter_ev(rbf, invariants).view(-1, *x_degrees.shape[1:])  # (n_edges, degrees, F/degrees)
+        w = self.filter_ev(rbf, invariants).view(n_pairs, self.n_degrees, -1)  # (n_pairs, degrees, F/degrees)
         q, k = self.qk_activation(self.query_ev(x_degrees)), self.qk_activation(self.key_ev(x_degrees))
-        alpha = (q.index_select(0, i) * w * k.index_select(0, j)).sum(-1) * (phi[:, None] / self.norms[1])  # (n_edges, degrees)
-        dev = sum_over_neighbours(expand(alpha) * Y, graph)
+        qk = (q.index_select(0, i) * k.index_select(0, j)).view(2, *w.shape)
+        alpha = (qk * w).sum(-1) * (phi[:, None] / self.norms[1]) * self.parity  # (2, n_pairs, degrees)
+        dev = sum_over_neighbours((self.contraction.expand(alpha) * Y).view(2 * n_pairs, -1), graph)
         return dx, dev
 
 

@@ -31,17 +31,18 @@ class ZBLRepulsion(torch.nn.Module):
         self.d = torch.nn.Parameter(_inverse_softplus([1 / (0.8854 * BOHR)]))
 
     def forward(self, graph: AtomicGraph, d: Tensor, phi: Tensor) -> Tensor:
-        """Energies of atoms (n_atoms,), eV; `d` distances (n_edges,), `phi` the cutoff function there (n_edges,)."""
+        """Energies of atoms (n_atoms,), eV; `d` distances of the pairs (n_pairs,), `phi` the cutoff function there (n_pairs,)."""
         softplus = torch.nn.functional.softplus
         a, c = softplus(self.a), softplus(self.c)
         c = c / c.sum()
         Z = graph.numbers.to(d.dtype)
         Z_p = Z ** softplus(self.p)
-        i, j = graph.edges.centres, graph.edges.neighbours
-        rz = d * (Z_p[i] + Z_p[j]) * softplus(self.d)  # (n_edges,)
+        n_pairs = graph.edges.n_pairs
+        i, j = graph.edges.centres[:n_pairs], graph.edges.neighbours[:n_pairs]
+        rz = d * (Z_p[i] + Z_p[j]) * softplus(self.d)  # (n_pairs,)
         screening = (c * torch.exp(-a * rz[:, None])).sum(dim=1)
         pair = 0.5 * phi * switch(d, 0.0, self.off) * COULOMB * Z[i] * Z[j] / d * screening
-        return sum_over_neighbours(pair, graph)
+        return sum_over_neighbours(torch.cat([pair, pair]), graph)
 
 
 def _inverse_softplus(values: list[float]) -> Tensor:

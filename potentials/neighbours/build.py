@@ -12,7 +12,7 @@ from potentials.neighbours.search import pairs
 def edges_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Edges:
     """Pairs within `cutoff` (Å) as tensors."""
     i, j, shifts = pairs(positions, cell, pbc, cutoff)
-    return Edges(torch.from_numpy(i), torch.from_numpy(j), torch.from_numpy(shifts.astype(np.float64)))
+    return Edges.of_pairs(torch.from_numpy(i), torch.from_numpy(j), torch.from_numpy(shifts.astype(np.float64)))
 
 
 def graph_of(atoms: Atoms, cutoff: float, long_range_cutoff: float | None = None) -> AtomicGraph:

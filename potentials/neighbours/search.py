@@ -1,6 +1,7 @@
 """All pairs within a cutoff, in any cell: by vesin, and by a plain search that tests trust.
 
-A full list: both i -> j and j -> i, images of an atom itself in small cells included, no pair of an atom with itself.
+Each pair once: of i -> j and j -> i one, of the two images of an atom itself in a small cell one, and no pair of an atom with
+itself. `Edges.of_pairs` turns pairs into directed edges.
 """
 from __future__ import annotations
 
@@ -9,11 +10,11 @@ import itertools
 import numpy as np
 import vesin
 
-Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # centres (n_edges,), neighbours (n_edges,), shifts (n_edges, 3), int64
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # i (n_pairs,), j (n_pairs,), shifts (n_pairs, 3), int64
 
 
 def pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
-    """Directed pairs with |positions[j] + shift @ cell - positions[i]| <= cutoff, sorted by centre.
+    """Pairs with |positions[j] + shift @ cell - positions[i]| <= cutoff, sorted by i.
 
     Parameters
     ----------
@@ -25,7 +26,7 @@ def pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: floa
     positions = np.ascontiguousarray(positions, dtype=np.float64)
     if len(positions) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
-    search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=True, n_threads=1)
+    search = vesin.NeighborList(cutoff=float(cutoff), full_list=False, sorted=True, n_threads=1)
     i, j, shifts = search.compute(positions, complete_cell(cell, pbc), np.asarray(pbc, dtype=bool), "ijS", copy=True)
     return i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64)
 
@@ -57,7 +58,7 @@ def pairs_plain(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff
     for shift in itertools.product(*(range(-n, n + 1) for n in reach)):
         r_ij = positions[None] + np.array(shift) @ cell - positions[:, None]
         i, j = np.nonzero(np.linalg.norm(r_ij, axis=2) <= cutoff)
-        keep = (i != j) | any(shift)
+        keep = (i < j) | ((i == j) & (shift > (0, 0, 0)))  # of each pair one direction
         found.append(np.column_stack([i, j, np.tile(shift, (len(i), 1))])[keep])
     rows = np.concatenate(found).astype(np.int64)
     rows = rows[np.lexsort(rows.T[::-1])]
