@@ -1,6 +1,7 @@
 """One moment of a simulation, in ASE units (Å, eV, eV/Å, amu, momenta in amu Å per ASE time unit)."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,3 +36,13 @@ class Frame:
     @property
     def total_energy(self) -> float:
         return self.potential_energy + self.kinetic_energy
+
+
+def named(numbers: np.ndarray, atoms: Sequence[int] | np.ndarray, most: int = 3) -> str:
+    """Atoms in words, as in "H12 and C3": symbol and index, counted from 0. `numbers` is (n_atoms,), atomic numbers."""
+    from ase.data import chemical_symbols
+
+    words = [f"{chemical_symbols[numbers[i]]}{i}" for i in list(atoms)[:most]]
+    if len(atoms) > most:
+        return f"{', '.join(words)} and {len(atoms) - most} more"
+    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)

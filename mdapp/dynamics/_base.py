@@ -1,0 +1,108 @@
+"""What every ensemble offers, the options that several share, and their checks."""
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
+from ase.md.md import MolecularDynamics
+
+from mdapp.observables import degrees_of_freedom
+
+State = dict[str, "np.ndarray | float"]
+
+
+class Ensemble(Protocol):
+    """A frozen dataclass whose fields are its options: the setting and the factory of an ASE dynamics.
+
+    `state` and `restore` speak of what the dynamics alone knows: thermostat, barostat, exchanged energy, and the forces at the
+    present positions, so that a resumed run starts with the very same half kick. Positions, momenta, cell, generator and step
+    number belong to the stepper, which puts them back first.
+    """
+
+    name: ClassVar[str]
+    conserves_momentum: ClassVar[bool]  # nothing pushes the whole: drift and spin that are absent at the start stay absent
+    needs_cell: ClassVar[bool]  # only for systems periodic in all three directions
+    title: ClassVar[str]  # what it is, for the header of a run
+
+    def dynamics(self, atoms: Atoms, timestep_fs: float, rng: np.random.Generator) -> MolecularDynamics:
+        """The integrator. `atoms` carries its calculator and its starting momenta."""
+        ...
+
+    def conserved_energy(self, dynamics: MolecularDynamics) -> float:
+        """What would stay constant with an infinitely small step, eV."""
+        ...
+
+    def state(self, dynamics: MolecularDynamics) -> State:
+        """Everything that the integrator remembers beyond the atoms."""
+        ...
+
+    def restore(self, dynamics: MolecularDynamics, state: State) -> None:
+        """Back to what `state` returned. The atoms have their positions, momenta and cell already."""
+        ...
+
+
+def degrees_of_freedom_of(ensemble: type | Ensemble, atoms: Atoms) -> int:
+    """The count for these atoms in this ensemble: thermostat, thermometer and first velocities all use it.
+
+    A plug-in that does not say whether it conserves momentum is taken not to.
+    """
+    conserved = bool(getattr(ensemble, "conserves_momentum", False))
+    return degrees_of_freedom(len(atoms), translation_removed=conserved, rotation_removed=conserved and not atoms.pbc.any(),
+                              n_fixed=n_fixed(atoms))
+
+
+def n_fixed(atoms: Atoms) -> int:
+    """Atoms held by `FixAtoms`.
+
+    Raises
+    ------
+    ValueError : another kind of constraint, which no integrator here is known to respect.
+    """
+    others = [type(c).__name__ for c in atoms.constraints if not isinstance(c, FixAtoms)]
+    if others:
+        raise ValueError(f"The structure carries the constraint {others[0]}; molecular dynamics here knows FixAtoms only. Remove it first.")
+    return len(set().union(*(c.index.tolist() for c in atoms.constraints)))
+
+
+def require_positive(**options: float) -> None:
+    """Each option must be a finite number above zero."""
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} must be a number > 0, got {value!r}.")
+
+
+def require_finite(**options: float) -> None:
+    """Each option must be a finite number of any sign."""
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, got {value!r}.")
+
+
+def require_cell(atoms: Atoms, name: str) -> None:
+    """A constant-pressure ensemble needs a box in all three directions, and nothing tied to a place in it."""
+    if not atoms.pbc.all() or not atoms.cell.volume > 0:
+        pbc = ", ".join(str(bool(p)) for p in atoms.pbc)
+        raise ValueError(f"{name} needs a cell that is periodic in three directions, but pbc is ({pbc}) and the volume "
+                         f"{atoms.cell.volume:g} Å³. Give the structure a cell, or choose an nvt ensemble.")
+    if atoms.constraints:
+        raise ValueError(f"{name} cannot hold atoms fixed while the cell changes. Remove the constraint, or choose an nvt ensemble.")
+
+
+def require_freedom(dof: int, name: str) -> None:
+    """A rescaling thermostat needs something to rescale."""
+    if dof < 1:
+        raise ValueError(f"{name} has no internal motion to heat: a single atom without drift has no degree of freedom. Use nvt-langevin.")
+
+
+def potential_energy(atoms: Atoms) -> float:
+    """The energy whose gradient the forces are, eV: the free energy where a calculator tells the two apart."""
+    energy = atoms.get_potential_energy()
+    return float(getattr(atoms.calc, "results", {}).get("free_energy", energy))
+
+
+def total_energy(dynamics: MolecularDynamics) -> float:
+    """Potential and kinetic energy, eV."""
+    return potential_energy(dynamics.atoms) + float(dynamics.atoms.get_kinetic_energy())

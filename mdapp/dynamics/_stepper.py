@@ -1,0 +1,182 @@
+"""An ASE dynamics as a thing that can step, be looked at, be saved and be put back to the same bits."""
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+
+from mdapp.dynamics._base import Ensemble, degrees_of_freedom_of, potential_energy
+from mdapp.frame import Frame, named
+from mdapp.observables import kinetic_energy, pressure, temperature_K
+
+RUNAWAY_A = 1.5  # no atom of a sound run moves so far in one step; after such a leap the next call of the potential may never return
+PER_ATOM = ("charges", "dipoles", "magmoms")  # results of the calculator that a frame carries along
+
+
+class Exploded(Exception):
+    """The numbers have run away: there is no next step.
+
+    The message says of which atoms; `value` and `limit` are a displacement in Å, NaN where there is none.
+    """
+
+    def __init__(self, reason: str, atoms: tuple[int, ...], value: float = math.nan, limit: float = math.nan):
+        super().__init__(reason)
+        self.atoms, self.value, self.limit = atoms, value, limit
+
+
+class ASEStepper:
+    """Steps one system of atoms with the integrator of an ensemble.
+
+    Parameters
+    ----------
+    atoms : with calculator and starting momenta; stepped in place, and not to be changed by others meanwhile.
+    ensemble : a plug-in of the group `mdapp.ensembles`.
+    timestep_fs : time step.
+    rng : the generator of the thermostat; its state is part of `state`.
+    spread : asks the calculator for the disagreement of a committee in eV/Å, for written frames only; None where there is none.
+    state : what `state` returned in an earlier run; the stepper then begins there, and `atoms` need no momenta.
+    """
+
+    def __init__(self, atoms: Atoms, ensemble: Ensemble, timestep_fs: float, rng: np.random.Generator,
+                 spread: Callable[[Any], float | None] | None = None, state: Mapping[str, Any] | None = None):
+        if state is not None:
+            _put_back(atoms, state)
+        self.atoms = atoms
+        self.ensemble = ensemble
+        self.timestep_fs = float(timestep_fs)
+        self.rng = rng
+        self.spread = spread
+        self.degrees_of_freedom = degrees_of_freedom_of(ensemble, atoms)
+        self.dynamics = ensemble.dynamics(atoms, self.timestep_fs, rng)
+        self.step_number = 0
+        self._origin = 0, 0.0  # step and time since which the time step has been what it is
+        self._numbers = atoms.get_atomic_numbers()
+        self._masses = atoms.get_masses()
+        self._pbc = atoms.pbc.copy()
+        self._fastest = RUNAWAY_A / self.dynamics.dt
+        self._gives_stress = bool(self._pbc.all()) and "stress" in getattr(atoms.calc, "implemented_properties", ())
+        if state is not None:
+            self.restore(state)
+
+    @property
+    def time_fs(self) -> float:
+        step, time_fs = self._origin
+        return time_fs + (self.step_number - step) * self.timestep_fs
+
+    def step(self) -> None:
+        """One step of the integrator.
+
+        Raises
+        ------
+        Exploded : afterwards a momentum is no number, or an atom would leap more than 1.5 Å in the next step; or the potential failed
+            on positions that are no numbers.
+        """
+        self.step_number += 1
+        try:
+            self.dynamics.step()
+        except Exception:
+            if np.isfinite(self.atoms.positions).all():
+                raise
+            raise self._explosion() from None
+        velocities = self.atoms.arrays["momenta"] / self._masses[:, None]
+        if not np.abs(velocities).max() <= self._fastest:
+            raise self._explosion()
+
+    def frame(self, *, full: bool = False) -> Frame:
+        """The present moment. `full` adds stress and pressure, the committee's spread and charges, which may cost an evaluation."""
+        atoms, step, time_fs = self.atoms, self.step_number, self.time_fs
+        positions, momenta, cell = atoms.positions.copy(), atoms.get_momenta(), atoms.cell.array.copy()
+        stress = self._stress() if full else None  # asked for first: the call may give the energy and the forces too
+        potential = potential_energy(atoms)
+        kinetic = kinetic_energy(momenta, self._masses)
+        return Frame(
+            step=step, time_fs=time_fs, numbers=self._numbers, masses=self._masses, positions=positions, momenta=momenta,
+            forces=atoms.get_forces(apply_constraint=False), cell=cell, pbc=self._pbc,
+            potential_energy=potential, kinetic_energy=kinetic, temperature_K=temperature_K(kinetic, self.degrees_of_freedom),
+            conserved_energy=float(self.ensemble.conserved_energy(self.dynamics)),
+            stress=stress, pressure=None if stress is None else pressure(stress, kinetic, cell),
+            spread=self.spread(atoms.calc) if full and self.spread else None, extras=self._extras() if full else {},
+        )
+
+    def state(self) -> dict[str, Any]:
+        """One flat mapping of arrays, numbers and text; the names of the ensemble's own begin with "ensemble/"."""
+        own = self.ensemble.state(self.dynamics)
+        return {
+            "step": self.step_number, "timestep_fs": self.timestep_fs, "origin_step": self._origin[0], "origin_time_fs": self._origin[1],
+            "positions": self.atoms.positions.copy(), "momenta": self.atoms.get_momenta(), "cell": self.atoms.cell.array.copy(),
+            "rng": json.dumps(_plain(self.rng.bit_generator.state)),
+            **{f"ensemble/{name}": np.array(value) if isinstance(value, np.ndarray) else value for name, value in own.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from `state`. With another time step than that of the state, time goes on from where it was.
+
+        Raises
+        ------
+        ValueError : the state is of another number of atoms, or of another kind of generator.
+        """
+        _put_back(self.atoms, state)
+        self.rng.bit_generator.state = _arrays(json.loads(str(state["rng"])))
+        self.step_number = int(state["step"])
+        self._origin = int(state["origin_step"]), float(state["origin_time_fs"])
+        if float(state["timestep_fs"]) != self.timestep_fs:
+            step, time_fs = self._origin
+            self._origin = self.step_number, time_fs + (self.step_number - step) * float(state["timestep_fs"])
+        own = {name.removeprefix("ensemble/"): value for name, value in state.items() if name.startswith("ensemble/")}
+        self.ensemble.restore(self.dynamics, own)
+
+    def _stress(self) -> np.ndarray | None:
+        if not self._gives_stress:
+            return None
+        try:
+            return self.atoms.get_stress(apply_constraint=False)
+        except (PropertyNotImplementedError, NotImplementedError):
+            self._gives_stress = False
+            return None
+
+    def _extras(self) -> dict[str, np.ndarray]:
+        results = getattr(self.atoms.calc, "results", {})
+        found = {name: np.array(results[name], float) for name in PER_ATOM if results.get(name) is not None}
+        return {name: values for name, values in found.items() if len(values) == len(self.atoms)}
+
+    def _explosion(self) -> Exploded:
+        for what in ("positions", "momenta"):
+            bad = np.flatnonzero(~np.isfinite(self.atoms.arrays[what]).all(axis=1))
+            if len(bad):
+                return Exploded(f"{what} of {named(self._numbers, bad)} are not finite", tuple(bad.tolist()))
+        speed = np.linalg.norm(self.atoms.arrays["momenta"], axis=1) / self._masses
+        worst = int(speed.argmax())
+        leap = float(speed[worst] * self.dynamics.dt)
+        return Exploded(f"{named(self._numbers, [worst])} moves {leap:.3g} Å in one step, limit {RUNAWAY_A:g}", (worst,), leap, RUNAWAY_A)
+
+
+def _put_back(atoms: Atoms, state: Mapping[str, Any]) -> None:
+    """Positions, momenta and cell of the state."""
+    positions = np.array(state["positions"], float)
+    if positions.shape != atoms.positions.shape:
+        raise ValueError(f"The restart state holds {len(positions)} atoms, the structure {len(atoms)}: they belong to different runs.")
+    atoms.set_cell(np.array(state["cell"], float), scale_atoms=False)
+    atoms.positions[:] = positions
+    atoms.set_momenta(np.array(state["momenta"], float), apply_constraint=False)
+
+
+def _plain(value: Any) -> Any:
+    """The state of a generator as JSON can hold it: arrays as lists, marked."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": str(value.dtype)}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _arrays(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"array", "dtype"}:
+        return np.array(value["array"], dtype=value["dtype"])
+    return {k: _arrays(v) for k, v in value.items()}

@@ -1,0 +1,66 @@
+"""Starting momenta: Maxwell and Boltzmann's, without drift and spin.
+
+They depend on the temperature, the masses, the structure and the generator; on nothing else, and on the time step least of all.
+"""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from ase import Atoms, units
+
+from mdapp.dynamics._base import n_fixed
+from mdapp.observables import angular_velocity, centre_of_mass, degrees_of_freedom, kinetic_energy
+
+
+def draw_momenta(atoms: Atoms, temperature_K: float, rng: np.random.Generator, dof: int | None = None, *, exact: bool = True) -> np.ndarray:
+    """Momenta of a thermal start, (n_atoms, 3); `atoms` is not changed.
+
+    The total momentum is taken out and, where no direction is periodic, the angular momentum about the centre of mass. Linear
+    molecules have none along their axis. Fixed atoms rest, and then nothing is taken out.
+
+    Parameters
+    ----------
+    atoms : positions, masses and pbc count; old momenta do not.
+    temperature_K : zero gives a start at rest.
+    rng : drawn from 3 n_atoms times.
+    dof : the count that the ensemble divides by (`degrees_of_freedom_of`); by default that of a start without drift and spin.
+    exact : scale so that the thermometer reads `temperature_K` at step 0; otherwise the kinetic energy is as it was drawn.
+
+    Raises
+    ------
+    ValueError : negative temperature.
+    """
+    if not (math.isfinite(temperature_K) and temperature_K >= 0):
+        raise ValueError(f"temperature_K must be a number >= 0, got {temperature_K!r}.")
+    masses, positions = atoms.get_masses(), atoms.get_positions()
+    fixed, free = n_fixed(atoms), not atoms.pbc.any()
+    p = rng.standard_normal((len(atoms), 3)) * np.sqrt(masses * units.kB * temperature_K)[:, None]
+    for constraint in atoms.constraints:
+        constraint.adjust_momenta(atoms, p)
+    if dof is None:
+        dof = degrees_of_freedom(len(atoms), translation_removed=True, rotation_removed=free, n_fixed=fixed)
+    alone = len(atoms) == 1 and dof == 3  # its drift is all that a single atom has
+    if not fixed and not alone:
+        p = without_drift(p, masses)
+        p = without_spin(p, positions, masses) if free else p
+    return rescaled(p, masses, temperature_K, dof) if exact else p
+
+
+def without_drift(momenta: np.ndarray, masses: np.ndarray) -> np.ndarray:
+    """The velocity of the centre of mass taken from each atom."""
+    return momenta - masses[:, None] * (momenta.sum(axis=0) / masses.sum())
+
+
+def without_spin(momenta: np.ndarray, positions: np.ndarray, masses: np.ndarray) -> np.ndarray:
+    """The rigid rotation that carries the angular momentum taken from each atom."""
+    r = positions - centre_of_mass(positions, masses)
+    return momenta - masses[:, None] * np.cross(angular_velocity(positions, momenta, masses), r)
+
+
+def rescaled(momenta: np.ndarray, masses: np.ndarray, temperature_K: float, dof: int) -> np.ndarray:
+    """One factor on all, so that the kinetic energy is dof/2 k_B T. What rests stays at rest."""
+    kinetic = kinetic_energy(momenta, masses)
+    if kinetic < 1e-20 * len(masses) or dof == 0:  # rounding left over where all motion was drift
+        return np.zeros_like(momenta)
+    return momenta * math.sqrt(0.5 * dof * units.kB * temperature_K / kinetic)
