@@ -13,7 +13,8 @@ from typing import IO, Any
 
 _REDRAW_S = 0.25
 _PLAIN_LINE_S = 10.0
-_STYLES = {"sound": "bold green", "finished": "bold green", "suspect": "bold yellow", "stopped": "bold red", "interrupted": "bold yellow"}
+_TENTH_S = 1.0  # a short job's tenths do not follow each other faster
+_STYLES = {"sound": "bold green", "finished": "bold green", "suspect": "bold yellow", "stopped": "bold red", "not converged": "bold red", "interrupted": "bold yellow"}
 
 
 @dataclass(frozen=True)
@@ -72,28 +73,28 @@ class Screen:
         """One line that must not be missed; shown even when quiet."""
         self._print(f"warning: {sentence}", "yellow", sys.stderr if self.quiet else None)
 
-    def due(self) -> bool:
-        """Whether a new progress line would be shown now: ask before working one out."""
-        return not self.quiet and time.monotonic() - self._shown_at >= (_REDRAW_S if self._terminal else 1.0)
+    def due(self, fraction: float = 0.0) -> bool:
+        """Whether a live line would be shown now: ask before working one out. `fraction` of the way done, 0 to 1."""
+        if self.quiet:
+            return False
+        waited = time.monotonic() - self._shown_at
+        if self._terminal:
+            return waited >= _REDRAW_S
+        return waited >= _PLAIN_LINE_S or (waited >= _TENTH_S and int(10 * fraction) != self._shown_tenth)
+
+    def live(self, line: str, fraction: float = 0.0, *, last: bool = False) -> None:
+        """The live line, redrawn or, without a terminal, printed now and then; the `last` one is always shown."""
+        if self.quiet or not (last or self.due(fraction)):
+            return
+        if self._terminal:
+            self._redraw(line)
+        else:
+            self._print(line)
+        self._shown_at, self._shown_tenth = time.monotonic(), int(10 * fraction)
 
     def progress(self, p: Progress) -> None:
-        """The live line, redrawn or, without a terminal, printed now and then."""
-        if self.quiet:
-            return
-        now = time.monotonic()
-        if self._terminal:
-            if now - self._shown_at < _REDRAW_S and p.step < p.steps:
-                return
-            self._redraw(progress_line(p))
-        else:
-            tenth = 10 * p.step // max(p.steps, 1)
-            if p.step < p.steps and (now - self._shown_at < _PLAIN_LINE_S and tenth == self._shown_tenth):
-                return
-            if now - self._shown_at < 1.0 and p.step < p.steps:
-                return
-            self._shown_tenth = tenth
-            self._print(progress_line(p))
-        self._shown_at = now
+        """Where a run stands, as the live line."""
+        self.live(progress_line(p), p.step / max(p.steps, 1), last=p.step >= p.steps)
 
     def close(self, verdict: str, why: str, rows: Sequence[tuple[str, str]], next_command: str | None = None) -> None:
         """The end: the verdict and its reason, numbers, and what to type next."""
