@@ -176,7 +176,7 @@ class RelaxConfig(Record):
     device: str = option("auto", _DEVICE)
     dtype: Dtype | None = option(None, _DTYPE)
     charge: int | None = option(None, _CHARGE)
-    output: str | None = option(None, "Folder of the results; relaxed/STRUCTURE when not given.", short="o", metavar="FOLDER")
+    output: str | None = option(None, "FILE.extxyz, or a folder for one file a structure; STRUCTURE-relaxed.extxyz when not given.", short="o", metavar="FILE|FOLDER")
     threads: int | None = option(None, _THREADS)
     long_range_cutoff: float | None = option(None, _LONG_RANGE, unit="Å")
 
@@ -184,6 +184,8 @@ class RelaxConfig(Record):
         _common(self)
         positive(self, "fmax")
         whole(self, "steps", 1, 10**9)
+        if self.pressure and not self.cell:
+            raise ValueError(f"pressure = {self.pressure:g} bar is given, but the cell stays as it is. Leave it out, or add --cell.")
         chosen("optimiser", self.optimiser, ["lbfgs", "bfgs", "bfgslinesearch", "fire", "fire2"])
 
 
