@@ -101,7 +101,10 @@ class TrainConfig:
     potential: PotentialConfig = PotentialConfig()
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
-    level_of_theory: str = "not stated"  # of the labels; written into the potential's card
+    level_of_theory: str = "not stated"  # of the labels; this and the next three are written into the potential's card
+    energy_zero: str = "absolute: total energies as labelled"
+    description: str = ""
+    licence: str = ""
     epochs: int | None = None
     max_steps: int | None = None
     max_hours: float | None = None  # the schedule then runs on the clock; not reproducible to the bit
@@ -114,6 +117,7 @@ class TrainConfig:
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
     threads: int | None = None  # of torch; its own choice when not given
+    compile: bool = False  # compile the training step (`mdapp train` and `mdapp.jobs.train` do; takes minutes, then pays)
 
     def __post_init__(self):
         if self.epochs is None and self.max_steps is None and self.max_hours is None:

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,14 @@ import torch
 from potentials.checkpoint import load_potential, save_potential
 from potentials.data.dataset import Dataset, batches
 from potentials.potential import Potential
+from potentials.training.card import card_at, card_before_training, known_errors
 from potentials.training.config import TrainConfig
 from potentials.training.evaluate import Evaluation, Predict, evaluate, plain_predictor
 from potentials.training.log import LogTable
 from potentials.training.loss import loss
 from potentials.training.metrics import Errors, ErrorSums
 from potentials.training.optimiser import RunningMean, build_optimiser, learning_rate, set_learning_rate, update
-from potentials.training.prepare import card_of, prepare
+from potentials.training.prepare import prepare
 from potentials.training.screen import TrainingScreen
 from potentials.training.state import Position, load_state, restore_state, save_state
 from potentials.typed import to_mapping
@@ -90,6 +91,7 @@ def fit(
         position = Position() if saved is None else restore_state(saved, potential, optimiser, mean)
         folder.mkdir(parents=True, exist_ok=True)
         table = LogTable(folder / "log.csv", position.step)
+        card = card_before_training(config, training, validation, statistics)
         with_forces, with_stress = config.loss.forces > 0, config.loss.stress > 0
         predict_to_learn = predictor(potential, forces=with_forces, stress=with_stress, create_graph=True)
         predict = predictor(potential, forces=True, stress=with_stress, create_graph=False)
@@ -109,7 +111,8 @@ def fit(
                 value, errors = _validation(predict, validation.dataset, watched, config)
                 if value < position.best:
                     position.best, position.best_step = value, position.step
-                    save_potential(folder / "best.pt", potential, card_of(config, potential, statistics, training, position, errors))
+                    now = card_at(card, position, time.monotonic() - began, errors, f"{len(watched)} validation frames")
+                    save_potential(folder / "best.pt", potential, now)
             row = _row(position, config, running.errors(), value, errors, (time.monotonic() - began) / 3600)
             table.append(row)
             screen.line(_validation_line(row, position.best_step == position.step))
@@ -196,6 +199,8 @@ def _final_errors(
     best: Potential = load_potential(folder / "best.pt").to(config.device)
     predict = predictor(best, forces=True, stress=config.loss.stress > 0, create_graph=False)
     result = evaluate(predict, dataset, indices, batch_size=config.batch_size or 16, device=config.device)
+    summary = {**best.card.training, **known_errors(result.errors), "errors_on": f"all {result.errors.frames} validation frames"}
+    save_potential(folder / "best.pt", best, replace(best.card, training=summary))
     scratch = folder / "errors.json.part"
     scratch.write_text(json.dumps(asdict(result), indent=1))
     scratch.replace(folder / "errors.json")

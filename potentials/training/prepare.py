@@ -1,7 +1,6 @@
 """From a training config to data with pairs, their statistics, and a potential that knows them."""
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,8 +18,6 @@ from potentials.data.statistics import Statistics, statistics
 from potentials.potential import Potential
 from potentials.training.config import DataConfig, TrainConfig
 from potentials.training.evaluate import refuse_unknown_elements
-from potentials.training.metrics import Errors
-from potentials.training.state import Position
 from potentials.typed import ConfigError, from_mapping
 
 
@@ -122,16 +119,3 @@ def _refuse_unseen(held_out: Part, known: Statistics) -> None:
     if unseen:
         raise DataError(f"Validation frames contain {', '.join(unseen)}, which no training frame has. Move such frames to training, or leave them out.")
 
-
-def data_hash(paths: Iterable[Path]) -> str:
-    """SHA-256 over the files of a data set, in their order."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def card_of(config: TrainConfig, potential: Potential, known: Statistics, training: Part, position: Position, errors: Errors) -> dict[str, Any]:
-    return {}

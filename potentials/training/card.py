@@ -1,0 +1,60 @@
+"""The card that a trained potential carries: what it was trained on, for how long, and how far off it is."""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from ase.data import chemical_symbols
+
+from potentials.checkpoint import Card
+from potentials.data.statistics import Statistics
+from potentials.training.config import TrainConfig
+from potentials.training.metrics import Errors
+from potentials.training.prepare import Part
+from potentials.training.state import Position
+
+
+def card_before_training(config: TrainConfig, training: Part, validation: Part, known: Statistics) -> Card:
+    """What is known before the first step."""
+    counts = training.dataset.atom_counts[training.indices]
+    summary = {
+        "training_frames": len(training.indices),
+        "training_molecules": len({training.dataset.molecules[k] for k in training.indices}),
+        "atoms_mean": float(counts.mean()),
+        "atoms_max": int(counts.max()),
+        "elements": [chemical_symbols[z] for z in known.reference_energies],
+        "reference_energies_eV": {chemical_symbols[z]: e for z, e in known.reference_energies.items()},
+        "validation_frames": len(validation.indices),
+        "validation_molecules": len({validation.dataset.molecules[k] for k in validation.indices}),
+        "files": [Path(p).name for p in _listed(config.data.train)],
+        "seed": config.seed,
+        "batch_size": config.batch_size,
+    }
+    return Card(config.level_of_theory, config.energy_zero, config.description, config.licence, summary, data_hash(_listed(config.data.train)))
+
+
+def card_at(card: Card, position: Position, seconds: float, errors: Errors, frames: str) -> Card:
+    """The card of a potential of this step, with its errors on `frames` ("all validation frames", ...)."""
+    at = {"steps": position.step, "epochs": position.epoch, "hours": seconds / 3600, "errors_on": frames}
+    return Card(card.level_of_theory, card.energy_zero, card.description, card.licence, {**card.training, **at, **known_errors(errors)}, card.data_hash)
+
+
+def data_hash(paths: Iterable[str]) -> str:
+    """SHA-256 over the files of a data set, in their order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def known_errors(errors: Errors) -> dict[str, float]:
+    """Errors that there were labels for."""
+    return {name: value for name, value in asdict(errors).items() if value == value and name not in ("frames", "atoms")}
+
+
+def _listed(paths: tuple[str, ...] | str) -> tuple[str, ...]:
+    return (paths,) if isinstance(paths, str) else paths

@@ -1,0 +1,21 @@
+"""The compiled twin of `plain_predictor`: two to three times as fast on a CPU once its minute of compilation is over."""
+from __future__ import annotations
+
+from potentials.graph import AtomicGraph
+from potentials.potential import Potential
+from potentials.runtime.compiled import CompiledEnergyForces
+from potentials.training.evaluate import Predict, plain_predictor
+from potentials.training.loss import Prediction
+
+
+def compiled_predictor(potential: Potential, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> Predict:
+    """A function of a graph as `plain_predictor` gives; compiled where forces are learnt, plain otherwise."""
+    if stress or not forces or not create_graph:
+        return plain_predictor(potential, forces=forces, stress=stress, create_graph=create_graph)
+    energy_forces = CompiledEnergyForces(potential)
+
+    def predict(graph: AtomicGraph) -> Prediction:
+        energy, f = energy_forces(graph)
+        return Prediction(energy, f)
+
+    return predict
