@@ -150,6 +150,16 @@ def running_mean(values: np.ndarray, width: int) -> np.ndarray:
     return (total[index + half + 1] - total[index - half]) / (2 * half + 1)
 
 
+def plus_minus(value: float, error: float) -> str:
+    """'0.012 ± 0.003': as many digits as the error carries (two of its own)."""
+    if not np.isfinite(error) or error <= 0:
+        return f"{value:.4g}"
+    digits = int(max(1 - np.floor(np.log10(error)), 0))
+    if digits > 6 or error < 1e-4 * abs(value):
+        return f"{value:.5g} ± {error:.1g}"
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
 def _series(values: np.ndarray) -> np.ndarray:
     x = np.asarray(values, dtype=float)
     if x.ndim != 1 or len(x) == 0:

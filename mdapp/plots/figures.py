@@ -9,7 +9,7 @@ from matplotlib.ticker import MultipleLocator, NullFormatter
 from mdapp.analysis.bonds import BROKEN_A, BondSeries
 from mdapp.analysis.dihedrals import Ramachandran, free_energy
 from mdapp.analysis.rmsd import GyrationRadius, Rmsd
-from mdapp.analysis.statistics import Mean, running_mean
+from mdapp.analysis.statistics import Mean, plus_minus, running_mean
 from mdapp.analysis.thermo import Thermo
 from mdapp.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, SEQUENTIAL, VERMILION, look, panel
 
@@ -159,16 +159,6 @@ def learning_curve(epoch: np.ndarray, curves: dict[str, np.ndarray], unit: str, 
         axes.yaxis.set_minor_formatter(_plain if np.ptp(np.log10(_positive(curves))) < 2 else NullFormatter())
         _legend(axes)
         return figure
-
-
-def plus_minus(value: float, error: float) -> str:
-    """'0.012 ± 0.003': as many digits as the error carries (two of its own)."""
-    if not np.isfinite(error) or error <= 0:
-        return f"{value:.4g}"
-    digits = int(max(1 - np.floor(np.log10(error)), 0))
-    if digits > 6 or error < 1e-4 * abs(value):
-        return f"{value:.5g} ± {error:.1g}"
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def _series(axes: Axes, t: np.ndarray, values: np.ndarray, colour: str, label: str, *, smooth: bool = True) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mdapp.analysis.statistics import autocorrelation, block_errors, drift, equilibrated_from, inefficiency, mean_with_error, running_mean
+from mdapp.analysis.statistics import autocorrelation, block_errors, drift, equilibrated_from, inefficiency, mean_with_error, plus_minus, running_mean
 
 
 def ar1(a: float, n: int, seed: int, runs: int = 1) -> np.ndarray:
@@ -95,3 +95,9 @@ def test_running_mean_of_a_line_is_the_line():
 def test_what_is_no_series_is_refused(bad, message):
     with pytest.raises(ValueError, match=message):
         mean_with_error(bad)
+
+
+@pytest.mark.parametrize("value, error, text", [
+    (300.123, 0.53, "300.12 ± 0.53"), (300.1, 12.0, "300 ± 12"), (0.00305, 0.00063, "0.00305 ± 0.00063"), (1.5, 0.0, "1.5"), (2.0, np.inf, "2")])
+def test_a_value_has_the_digits_of_its_error(value, error, text):
+    assert plus_minus(value, error) == text

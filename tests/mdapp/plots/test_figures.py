@@ -70,9 +70,3 @@ def test_svg_is_written_where_asked(tmp_path):
 
 def test_pyplot_is_never_imported():
     assert "matplotlib.pyplot" not in sys.modules
-
-
-@pytest.mark.parametrize("value, error, text", [
-    (300.123, 0.53, "300.12 ± 0.53"), (300.1, 12.0, "300 ± 12"), (0.00305, 0.00063, "0.00305 ± 0.00063"), (1.5, 0.0, "1.5"), (2.0, np.inf, "2")])
-def test_a_value_has_the_digits_of_its_error(value, error, text):
-    assert figures.plus_minus(value, error) == text
