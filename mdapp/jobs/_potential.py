@@ -1,0 +1,121 @@
+"""The potential that a job asked for: loaded, known again, described."""
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mdapp.errors import PotentialError, UserError
+
+
+@dataclass(frozen=True)
+class LoadedPotential:
+    """An ASE calculator and what is known of it."""
+
+    calculator: Any
+    title: str  # what a user calls it: the words of --potential
+    source: str  # the file that was used, or where the name comes from
+    fingerprint: str  # SHA-256 of the file or of the name and its package's version
+    elements: tuple[int, ...] | None  # atomic numbers; None: any, or it does not say
+    cutoff: float | None  # Å
+    knows_charge: bool | None
+    theory: str  # level of theory of the labels, "" where it does not say
+    architecture: str
+    dtype: str
+
+
+def load(words: tuple[str, ...], device: str, dtype: str | None = None, long_range_cutoff: float | None = None) -> LoadedPotential:
+    """Load what `--potential` names: one word, or several for a committee.
+
+    Raises
+    ------
+    PotentialError : a file that cannot be used.
+    UserError : a name that nothing has, an option that this potential does not take.
+    """
+    from potentials.calculator import load_calculator
+
+    specs = expanded(words)
+    options = {"long_range_cutoff": long_range_cutoff} if long_range_cutoff is not None else {}
+    with translated(" ".join(specs)):
+        calculator = load_calculator(specs[0] if len(specs) == 1 else specs, device=device, dtype=dtype, **options)
+    card = getattr(calculator, "card", None)
+    elements = getattr(card, "elements", None)
+    source = str(getattr(card, "source", "") or " ".join(specs))
+    return LoadedPotential(
+        calculator, " ".join(specs), source, fingerprint_of(source, specs), None if elements is None else tuple(int(z) for z in elements),
+        getattr(card, "cutoff", None), getattr(card, "knows_charge", None), str(getattr(card, "theory", "") or ""),
+        str(getattr(card, "name", "") or type(calculator).__name__), str(getattr(card, "dtype", "") or dtype or "float64"),
+    )
+
+
+def expanded(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Patterns such as 'models/*.pt' become the files that they match, in order; other words stay."""
+    found: list[str] = []
+    for word in words:
+        if any(c in word for c in "*?[") and not os.path.exists(word):
+            files = sorted(glob.glob(word))
+            if not files:
+                raise UserError(f"potential '{word}': no file matches this pattern.")
+            found += files
+        else:
+            found.append(word)
+    return tuple(found)
+
+
+def fingerprint_of(source: str, specs: tuple[str, ...]) -> str:
+    """SHA-256 of the potential's files; of its name and our version where it is no file."""
+    from mdapp import version
+
+    digest = hashlib.sha256()
+    for place in (source,) if len(specs) == 1 else specs:
+        if Path(place).is_file():
+            digest.update(file_hash(place).encode())
+        else:
+            digest.update(f"{place} {version()}".encode())
+    return digest.hexdigest()
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class translated:
+    """Turns what potentials raise about the user's input into errors with an exit code."""
+
+    def __init__(self, title: str):
+        self.title = title
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, UserError) or not isinstance(error, Exception):
+            return
+        from potentials.checkpoint import PotentialFileError
+        from potentials.registry import UnknownName
+
+        if isinstance(error, UnknownName):
+            raise UserError(str(error)) from error
+        if isinstance(error, PotentialFileError) or isinstance(error, FileNotFoundError):
+            raise PotentialError(str(error)) from error
+        if is_out_of_memory(error):
+            raise PotentialError(f"Not enough memory to load {self.title} on this device. Take --device cpu or --dtype float32.") from error
+        if isinstance(error, (ValueError, TypeError, OSError, ImportError)):
+            raise PotentialError(f"{self.title} cannot be used: {first_line(error)}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device or the machine ran out of memory."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower()
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line, or its kind where it has none, ending in a full stop."""
+    lines = str(error).strip().splitlines()
+    text = lines[0].strip() if lines else type(error).__name__
+    return text if text.endswith((".", "!", "?")) else text + "."

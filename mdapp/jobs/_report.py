@@ -1,0 +1,157 @@
+"""What a run says of itself: the header, the summary that machines read, the closing block."""
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mdapp import version
+from mdapp.config import RunConfig
+from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_STOPPED
+from mdapp.quantities import shown_time
+
+if TYPE_CHECKING:
+    from mdapp.jobs._start import Start
+    from mdapp.simulation import Outcome
+
+PACKAGES = ("ase", "torch", "numpy", "scipy", "h5py", "mdtraj", "vesin")
+WATER = ("HOH", "WAT", "H2O", "SOL", "TIP3", "TIP")
+DRIFT_LIMIT = 1.0  # meV/atom/ps of the conserved energy, beyond its error bar: more is not sound
+
+
+def header(start: Start, folder: Path | None, first_step: int = 0) -> list[tuple[str, str]]:
+    """Rows of (label, sentence): structure, potential, ensemble, length, guards, output."""
+    c, p, atoms = start.config, start.potential, start.original
+    rows = [("structure", structure_words(start)), ("potential", potential_words(start))]
+    if p.source != p.title:
+        rows.append(("", f"from {p.source}"))
+    rows.append(("ensemble", ensemble_words(c, start.ensemble)))
+    done = f", going on at step {first_step}" if first_step else ""
+    rows.append(("length", f"{c.steps} steps of {c.timestep:g} fs = {shown_time(c.length_fs)}, a frame every {c.every} ({shown_time(c.every * c.timestep)}){done}"))
+    names = [guard.name for guard in start.guards]
+    rows.append(("guards", f"{', '.join(names) or 'off (non-finite numbers still stop the run)'}; on event: {c.on_event}"))
+    rows.append(("machine", f"{c.device}, {p.dtype}, {c.threads} thread{'s' if c.threads != 1 else ''}, seed {c.seed}"))
+    if folder is not None:
+        rows.append(("output", str(folder)))
+    return rows
+
+
+def structure_words(start: Start) -> str:
+    """'peptide.xyz: C12H22N4O4, 42 atoms, charge 0, ACE-ALA-ALA-ALA-NME, no cell'."""
+    atoms = start.original
+    parts = [f"{atoms.get_chemical_formula('hill')}, {len(atoms)} atom{'s' if len(atoms) != 1 else ''}", f"charge {atoms.info.get('charge', 0):+g}".replace("+0", "0")]
+    residues = sequence_words(start.topology)
+    if residues:
+        parts.append(residues)
+    if atoms.pbc.any():
+        lengths = " x ".join(f"{length:.2f}" for length in atoms.cell.lengths())
+        parts.append(f"cell {lengths} Å" + ("" if atoms.pbc.all() else f", periodic along {''.join(x for x, p in zip('abc', atoms.pbc) if p)}"))
+    return f"{start.config.structure}: {', '.join(parts)}"
+
+
+def sequence_words(topology: Any, longest: int = 12) -> str:
+    """The residues of the peptide chains, caps included, and how much water; '' where there is no residue that has a name."""
+    names = [r.name for r in topology.residues]
+    waters = sum(name in WATER for name in names)
+    peptide = [name for name in names if name not in WATER and name not in ("UNL", "UNK", "MOL", "LIG", "") and not _is_ion(name)]
+    words = []
+    if peptide:
+        shown = peptide if len(peptide) <= longest else [*peptide[: longest // 2], f"...({len(peptide) - longest})...", *peptide[-(longest // 2):]]
+        words.append("-".join(shown))
+    if waters:
+        words.append(f"{waters} water{'s' if waters > 1 else ''}")
+    return ", ".join(words)
+
+
+def _is_ion(name: str) -> bool:
+    return len(name) <= 2
+
+
+def potential_words(start: Start) -> str:
+    """'so3krates.pt: So3krates, GFN2-xTB, H C N O S, cutoff 5 Å'."""
+    from ase.data import chemical_symbols
+
+    p = start.potential
+    parts = [p.architecture] if p.architecture != p.title else []
+    parts += [p.theory] if p.theory else []
+    parts += [" ".join(chemical_symbols[z] for z in p.elements)] if p.elements is not None and len(p.elements) <= 12 else []
+    parts += [f"{len(p.elements)} elements"] if p.elements is not None and len(p.elements) > 12 else []
+    parts += [f"cutoff {p.cutoff:g} Å"] if p.cutoff else []
+    return f"{p.title}: {', '.join(parts)}" if parts else p.title
+
+
+def ensemble_words(config: RunConfig, ensemble: Any) -> str:
+    """'NVT, Langevin (BAOAB), 300 K, friction 1 /ps'."""
+    words = [str(getattr(ensemble, "title", config.method))]
+    words.append(f"{config.temperature:g} K" + (" at the start" if config.ensemble == "nve" else ""))
+    for field, text in (("friction_per_ps", "friction {:g} /ps"), ("thermostat_time_fs", "thermostat {:g} fs"), ("pressure_bar", "{:g} bar"), ("barostat_time_fs", "barostat {:g} fs")):
+        if hasattr(ensemble, field):
+            words.append(text.format(getattr(ensemble, field)))
+    return ", ".join(words)
+
+
+def versions() -> dict[str, str]:
+    """Python, mdapp and the packages that a result hangs on."""
+    found = {"python": platform.python_version(), "mdapp": version()}
+    for name in PACKAGES:
+        try:
+            found[name] = installed(name)
+        except PackageNotFoundError:
+            pass
+    return found
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast this session went."""
+
+    steps: int
+    seconds: float
+    timestep_fs: float
+
+    @property
+    def ms_per_step(self) -> float | None:
+        return 1000 * self.seconds / self.steps if self.steps else None
+
+    @property
+    def ns_per_day(self) -> float | None:
+        return self.steps * self.timestep_fs * 1e-6 / (self.seconds / 86400) if self.steps and self.seconds > 0 else None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on a run as far as it has come, and why."""
+
+    verdict: str  # sound, suspect or stopped
+    status: str  # finished, interrupted or stopped
+    why: str
+    exit_code: int
+
+
+def judge(outcome: Outcome, config: RunConfig, reason: str | None, drift: tuple[float, float] | None, before: list[dict[str, Any]], n_atoms: int) -> Judgement:
+    """Sound, suspect or stopped.
+
+    Parameters
+    ----------
+    reason : why the loop was asked to stop, where it was.
+    drift : of the conserved energy with its error, meV/atom/ps.
+    before : events of earlier sessions of the same run, as stored.
+    """
+    at = f"step {outcome.step} of {config.steps} ({shown_time(outcome.step * config.timestep)})"
+    if outcome.reason == "guard":
+        verdict = outcome.verdicts[-1]
+        return Judgement("stopped", "stopped", f"{verdict.monitor} at {at}: {verdict.reason}.", EXIT_GUARD)
+    doubts = []
+    alarmed = sorted({*outcome.warnings, *(v.monitor for v in outcome.verdicts), *(str(e.get("monitor", "")) for e in before if e.get("kind") == "guard")} - {""})
+    if alarmed:
+        doubts.append(f"{', '.join(alarmed)} raised an alarm; see events.jsonl")
+    if drift is not None and abs(drift[0]) - 2 * drift[1] > DRIFT_LIMIT:
+        doubts.append(f"the conserved energy drifts by {drift[0]:+.2g} meV/atom/ps, limit {DRIFT_LIMIT:g}; try a smaller --timestep")
+    word = "suspect" if doubts else "sound"
+    if outcome.reason == "finished":
+        why = f"finished {config.steps} steps ({shown_time(config.length_fs)})" + (f", but {'; '.join(doubts)}." if doubts else ", no guard raised an alarm.")
+        return Judgement(word, "finished", why, EXIT_FINISHED)
+    return Judgement(word, "interrupted", f"interrupted by {reason or 'request'} at {at}" + (f"; {'; '.join(doubts)}." if doubts else "; nothing is lost."), EXIT_STOPPED)

@@ -1,0 +1,160 @@
+"""From a configuration to a system that can take its first step: everything read, checked and put together, nothing written.
+
+`run`, `resume` and `check` start here, so that what one of them refuses no other lets pass.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+
+from mdapp.config import RunConfig
+from mdapp.dynamics import degrees_of_freedom_of, draw_momenta
+from mdapp.errors import PotentialError, StructureError, UserError
+from mdapp.jobs._charge import ionic_groups, settle_charge
+from mdapp.jobs._compute import device_for, set_threads
+from mdapp.jobs._plugins import ensemble_of, guards_of
+from mdapp.jobs._potential import LoadedPotential, file_hash, first_line, is_out_of_memory, load
+from mdapp.screen import Screen
+from mdapp.structure import check_start, read_structure
+from mdapp.topology import find_bonds, topology_of
+
+if TYPE_CHECKING:
+    import mdtraj
+
+STRAINED = 15.0  # eV/Å; molecules at 500 K see up to 12, so a thermal start is left as it is
+RELAXED = 2.0  # eV/Å; enough for a quiet start, far from a minimum
+RELAX_STEPS = 300
+HOPELESS = 100.0  # eV/Å left after a relaxation
+
+
+@dataclass
+class Start:
+    """A system that can take its first step."""
+
+    config: RunConfig  # settled: seed, device, threads
+    original: Atoms  # as read, with its charge
+    atoms: Atoms  # with calculator; positions relaxed where they were strained
+    potential: LoadedPotential
+    ensemble: Any
+    guards: list[Any]
+    bonds: np.ndarray  # (n_bonds, 2), of `atoms`
+    topology: mdtraj.Topology
+    structure_hash: str
+    largest_force: float  # eV/Å, at the first step
+    relaxation: str = ""  # a sentence, where there was one
+    warnings: tuple[str, ...] = ()
+
+
+def prepare(config: RunConfig, screen: Screen, *, relax: bool = True) -> Start:
+    """Read and check everything that a run needs, evaluate the potential once, relax a strained start.
+
+    Parameters
+    ----------
+    relax : False leaves a strained start as it is (a resumed run brings its own positions).
+
+    Raises
+    ------
+    UserError : anything that makes the run impossible, with the exit code that belongs to it.
+    """
+    atoms = read_structure(config.structure)
+    notes = list(atoms.info.pop("notes", ()))
+    ensemble = ensemble_of(config)
+    guards = guards_of(config.guard)
+    device = device_for(config.device)
+    threads = set_threads(config.threads, len(atoms))
+    potential = load(config.potential, device, config.dtype, config.long_range_cutoff)
+    config = replace(config.with_seed(), device=device, threads=threads)
+
+    warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title)
+    for finding in check_start(atoms, potential.elements, config.timestep, bool(getattr(ensemble, "needs_cell", False)), potential.cutoff, potential.title):
+        if finding.level == "refuse":
+            raise _refusal(finding.message, config, potential)
+        (warnings if finding.level == "warn" else notes).append(finding.message)
+    bonds = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    groups = ionic_groups(atoms, bonds)
+    if groups and potential.knows_charge is False:
+        warnings.append(f"{potential.title} knows no charge, but the structure holds {' and '.join(groups)}: it may never have seen such groups.")
+    for note in notes:
+        screen.detail(f"note: {note}")
+
+    original = atoms.copy()
+    atoms.calc = potential.calculator
+    force = first_force(atoms, potential, config.structure)
+    start = Start(config, original, atoms, potential, ensemble, guards, bonds, topology_of(original, bonds), file_hash(config.structure), force, "", tuple(warnings))
+    if force > STRAINED and relax:
+        _ease(start, screen)
+    return start
+
+
+def _refusal(message: str, config: RunConfig, potential: LoadedPotential) -> UserError:
+    """A finding as an error: exit code 2 where a setting is to blame, 5 where the structure or the potential is."""
+    if message.startswith(("A time step", "An NPT run")):
+        return UserError(message)
+    if message.startswith(potential.title):
+        return PotentialError(message)
+    return StructureError(f"{config.structure}: {message}")
+
+
+def first_force(atoms: Atoms, potential: LoadedPotential, source: str) -> float:
+    """The largest force on an atom in eV/Å, from the first evaluation.
+
+    Raises
+    ------
+    PotentialError : the potential fails on this structure, or gives numbers that are not finite.
+    """
+    try:
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces(apply_constraint=False)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise PotentialError(f"Not enough memory for {len(atoms)} atoms with {potential.title}. Take --device cpu, --dtype float32 or a smaller system.") from error
+        raise PotentialError(f"{potential.title} cannot evaluate {source} ({type(error).__name__}): {first_line(error)}") from error
+    if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        raise PotentialError(f"{potential.title} gives numbers that are not finite for {source}. Check the structure for atoms too close to each other.")
+    return float(np.linalg.norm(forces, axis=1).max())
+
+
+def _ease(start: Start, screen: Screen) -> None:
+    """Relax a strained start for a few steps, and say so."""
+    from mdapp.relax import RelaxationFailed
+    from mdapp.relax import relax as follow
+
+    force, config = start.largest_force, start.config
+    if not config.relax_start:
+        start.warnings += (f"The start is strained: the largest force is {force:.3g} eV/Å. It is left as it is (--no-relax-start).",)
+        return
+    try:
+        found = follow(start.atoms, "fire", RELAXED, RELAX_STEPS)
+    except RelaxationFailed as error:
+        raise StructureError(f"{config.structure}: the start is strained (largest force {force:.3g} eV/Å) and cannot be relaxed. {error}") from None
+    if found.fmax > HOPELESS:
+        raise StructureError(f"{config.structure}: the largest force is {force:.3g} eV/Å, and still {found.fmax:.3g} after {found.n_steps} steps of relaxation. "
+                             "Check the structure, or relax it with `mdapp relax`.")
+    moved = np.linalg.norm(found.atoms.positions - start.atoms.positions, axis=1).max()
+    start.atoms.positions = found.atoms.positions
+    start.largest_force = first_force(start.atoms, start.potential, config.structure)
+    start.relaxation = (f"strained start: largest force {force:.3g} eV/Å, relaxed in {found.n_steps} steps to {start.largest_force:.3g}; "
+                        f"no atom moved more than {moved:.2f} Å")
+    bonds = find_bonds(start.atoms.numbers, start.atoms.positions, start.atoms.cell.array, start.atoms.pbc)
+    changed = {tuple(b) for b in bonds.tolist()} ^ {tuple(b) for b in start.bonds.tolist()}
+    if changed:
+        names = ", ".join(f"{start.atoms.symbols[i]}{i}-{start.atoms.symbols[j]}{j}" for i, j in sorted(changed)[:4])
+        start.warnings += (f"The relaxation of the start changed {len(changed)} bond(s): {names}. Look at it before you trust the run.",)
+    start.bonds = bonds
+    screen.say(start.relaxation)
+
+
+def draw_start(start: Start) -> np.random.Generator:
+    """Give the atoms their first momenta; return the thermostat's generator. Both come from the seed, independently."""
+    for_momenta, for_thermostat = (np.random.default_rng(s) for s in np.random.SeedSequence(start.config.seed).spawn(2))
+    dof = degrees_of_freedom_of(start.ensemble, start.atoms)
+    start.atoms.set_momenta(draw_momenta(start.atoms, start.config.temperature, for_momenta, dof), apply_constraint=False)
+    return for_thermostat
+
+
+def default_output(config: RunConfig) -> Path:
+    """runs/STRUCTURE-ENSEMBLE-TEMPERATURE."""
+    return Path("runs") / f"{Path(config.structure).stem}-{config.ensemble}-{config.temperature:g}K"
