@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 
+from mdapp.frame import named
 from mdapp.structure.boxes import EMPTY_PDB_BOX, cell_problem, heights
 from mdapp.structure.elements import AMINO_ACIDS, WATER_RESIDUES
 from mdapp.topology.bonds import close_pairs, find_bonds, molecules
@@ -84,7 +85,7 @@ def _sound_numbers(atoms: Atoms) -> list[Finding]:
         found.append(Finding("refuse", f"The mass of {_name(atoms, light[0])} is {atoms.get_masses()[light[0]]:g} amu; masses must be above zero."))
     dummies = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols)))
     if len(dummies):
-        found.append(Finding("refuse", f"Atom {dummies[0] + 1} is a dummy without element ({len(dummies)} in all); remove such atoms."))
+        found.append(Finding("refuse", f"Atom {dummies[0]} (from 0) is a dummy without element ({len(dummies)} in all); remove such atoms."))
     return found
 
 
@@ -198,8 +199,8 @@ def _shortest(atoms: Atoms, bonds: np.ndarray) -> np.ndarray:
 
 
 def _name(atoms: Atoms, index: int) -> str:
-    """An atom as the user knows it: `C 12`, `CA of ALA 2 (atom 9)`."""
+    """An atom as the user knows it: `C12`, `CA of ALA 2 (atom 9)`; indices count from 0 as in all messages."""
     k = int(index)
     if {"atomtypes", "residuenames", "residuenumbers"} <= set(atoms.arrays):
-        return f"{atoms.arrays['atomtypes'][k]} of {atoms.arrays['residuenames'][k]} {atoms.arrays['residuenumbers'][k]} (atom {k + 1})"
-    return f"{chemical_symbols[atoms.numbers[k]]} {k + 1}"
+        return f"{atoms.arrays['atomtypes'][k]} of {atoms.arrays['residuenames'][k]} {atoms.arrays['residuenumbers'][k]} (atom {k})"
+    return named(atoms.numbers, [k]) if 0 < atoms.numbers[k] < len(chemical_symbols) else f"atom {k}"

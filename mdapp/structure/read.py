@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms
 
 from mdapp.errors import StructureError
+from mdapp.frame import named
 from mdapp.structure import pdb, xyz
 from mdapp.structure.boxes import cell_problem, drop_box_that_is_none
 
@@ -103,10 +104,10 @@ def clean(atoms: Atoms, path: Path, notes: list[str], from_pdb: bool = False) ->
         raise StructureError(f"{path} holds no atoms.")
     dummies = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers > 118))
     if len(dummies):
-        raise StructureError(f"{path}: atom {dummies[0] + 1} is a dummy without element; remove such atoms ({len(dummies)} of {len(atoms)}).")
+        raise StructureError(f"{path}: atom {dummies[0]} (counted from 0) is a dummy without element; remove such atoms ({len(dummies)} of {len(atoms)}).")
     bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
     if len(bad):
-        raise StructureError(f"{path}: the coordinates of atom {bad[0] + 1} are not finite numbers ({len(bad)} of {len(atoms)} atoms).")
+        raise StructureError(f"{path}: the coordinates of {named(atoms.numbers, bad[:1])} are not finite numbers ({len(bad)} of {len(atoms)} atoms).")
     problem = cell_problem(atoms.cell.array, atoms.pbc)
     if problem:
         raise StructureError(f"{path}: {problem}.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
+from mdapp.errors import OutputError
 from mdapp.topology.bonds import find_bonds
 from mdapp.topology.order import in_residue_order
 from mdapp.topology.residues import Chain, Residue, perceive
@@ -100,6 +101,10 @@ def write_pdb(path: str | Path, positions: np.ndarray, topology: mdtraj.Topology
     ----------
     positions : (n_atoms, 3), Å, in the order of `topology`.
     cell : (3, 3) rows, Å, for a fully periodic structure; None where there is no box.
+
+    Raises
+    ------
+    OutputError : the disk is full, permission is missing.
     """
     from ase.geometry import cell_to_cellpar
     from mdtraj.formats import PDBTrajectoryFile
@@ -111,11 +116,15 @@ def write_pdb(path: str | Path, positions: np.ndarray, topology: mdtraj.Topology
     if np.abs(positions).max(initial=0.0) >= 9999.0 / 2:  # the format has eight columns for a coordinate
         shift = positions.mean(axis=0)
     temporary = path.with_name(path.name + ".tmp.pdb")
-    with PDBTrajectoryFile(os.fspath(temporary), mode="w", force_overwrite=True) as file:
-        file.write(
-            np.asarray(positions, dtype=float)[order] - shift,
-            ordered,
-            unitcell_lengths=None if box is None else tuple(box[:3]),
-            unitcell_angles=None if box is None else tuple(box[3:]),
-        )
-    os.replace(temporary, path)
+    try:
+        with PDBTrajectoryFile(os.fspath(temporary), mode="w", force_overwrite=True) as file:
+            file.write(
+                np.asarray(positions, dtype=float)[order] - shift,
+                ordered,
+                unitcell_lengths=None if box is None else tuple(box[:3]),
+                unitcell_angles=None if box is None else tuple(box[3:]),
+            )
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
