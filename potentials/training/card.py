@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from ase.data import chemical_symbols
@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from potentials.checkpoint import Card
 from potentials.data.statistics import Statistics
 from potentials.training.config import TrainConfig
-from potentials.training.metrics import Errors
+from potentials.training.metrics import Errors, known_errors
 from potentials.training.prepare import Part
 from potentials.training.state import Position
 
@@ -38,7 +38,7 @@ def card_before_training(config: TrainConfig, training: Part, validation: Part, 
 def card_at(card: Card, position: Position, seconds: float, errors: Errors, frames: str) -> Card:
     """The card of a potential of this step, with its errors on `frames` ("all validation frames", ...)."""
     at = {"steps": position.step, "epochs": position.epoch, "hours": seconds / 3600, "errors_on": frames}
-    return Card(card.level_of_theory, card.energy_zero, card.description, card.licence, {**card.training, **at, **known_errors(errors)}, card.data_hash)
+    return replace(card, training={**card.training, **at, **known_errors(errors)})
 
 
 def data_hash(paths: Iterable[str]) -> str:
@@ -49,11 +49,6 @@ def data_hash(paths: Iterable[str]) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def known_errors(errors: Errors) -> dict[str, float]:
-    """Errors that there were labels for."""
-    return {name: value for name, value in asdict(errors).items() if value == value and name not in ("frames", "atoms")}
 
 
 def _listed(paths: tuple[str, ...] | str) -> tuple[str, ...]:

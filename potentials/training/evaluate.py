@@ -5,6 +5,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from potentials.derivatives import energy_forces_stress
 from potentials.graph import AtomicGraph
 from potentials.potential import Potential
 from potentials.training.loss import Prediction
-from potentials.training.metrics import Errors, ErrorSums
+from potentials.training.metrics import Errors, ErrorSums, known_errors
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,11 @@ class Evaluation:
 
     errors: Errors
     molecules: dict[str, Errors]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Plain data for a JSON file; what had no label is left out."""
+        return {"errors": known_errors(self.errors), "molecules": {name: known_errors(e) for name, e in self.molecules.items()}}
 
 
 def evaluate(

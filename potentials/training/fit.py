@@ -1,7 +1,7 @@
 """The training loop, top to bottom.
 
 Data -> reference energies -> potential -> batch -> energy and forces -> loss -> optimiser -> running mean of the weights ->
-validation -> `best.pt` and `last.pt`. The folder of a run holds config.toml as given, log.csv, best.pt (the potential with
+validation -> `best.pt` and `last.pt`. The folder of a run holds log.csv, best.pt (the potential with
 the smallest validation loss, running-mean weights), last.pt (the state to resume from), errors.json.
 """
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +19,17 @@ import torch
 from potentials.checkpoint import load_potential, save_potential
 from potentials.data.dataset import Dataset, batches
 from potentials.potential import Potential
-from potentials.training.card import card_at, card_before_training, known_errors
+from potentials.training.card import card_at, card_before_training
 from potentials.training.config import TrainConfig
 from potentials.training.evaluate import Evaluation, Predict, evaluate, plain_predictor
 from potentials.training.log import LogTable
 from potentials.training.loss import loss
-from potentials.training.metrics import Errors, ErrorSums
+from potentials.training.metrics import Errors, ErrorSums, known_errors
 from potentials.training.optimiser import RunningMean, build_optimiser, learning_rate, set_learning_rate, update
 from potentials.training.prepare import prepare
 from potentials.training.screen import TrainingScreen
 from potentials.training.state import Position, load_state, restore_state, save_state
-from potentials.typed import to_mapping
+from potentials.typed import from_mapping, to_mapping
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,8 @@ def fit(
     resume: bool = False,
     predictor: Callable[..., Predict] = plain_predictor,
     should_stop: Callable[[], bool] = lambda: False,
-    quiet: bool = False,
+    screen: TrainingScreen | None = None,
+    prepared: Callable[[], None] = lambda: None,
 ) -> FitResult:
     """Train a potential.
 
@@ -68,6 +69,8 @@ def fit(
     predictor : makes the function that is called at every step, from (potential, forces, stress, create_graph); a compiled
         twin of `plain_predictor` may stand here.
     should_stop : asked after every step; True saves `last.pt` and ends the run.
+    screen : where to show progress; on standard output when not given.
+    prepared : called once the data are read and the output folder is there.
 
     Raises
     ------
@@ -83,13 +86,14 @@ def fit(
     if saved is not None:
         _refuse_other_settings(saved["config"], config)
 
-    with TrainingScreen(quiet=quiet) as screen:
+    with screen or TrainingScreen() as screen:
         training, validation, statistics, potential = prepare(config, screen.line)
         potential.to(config.device)
         optimiser = build_optimiser(potential, config.optimiser)
         mean = RunningMean(potential, config.optimiser.ema)
         position = Position() if saved is None else restore_state(saved, potential, optimiser, mean)
         folder.mkdir(parents=True, exist_ok=True)
+        prepared()
         table = LogTable(folder / "log.csv", position.step)
         card = card_before_training(config, training, validation, statistics)
         with_forces, with_stress = config.loss.forces > 0, config.loss.stress > 0
@@ -164,6 +168,8 @@ def fit(
             return FitResult(folder, False, position.step, epochs, position.skipped, None)
         if position.loss_count:
             validate()
+        if not np.isfinite(position.best):
+            raise TrainingError(f"No validation loss was finite in {position.step} steps, so there is no potential to keep. Try a smaller learning_rate.")
         result = _final_errors(folder, validation.dataset, validation.indices, config, predictor)
         screen.line(f"best.pt is from step {position.best_step}. All {result.errors.frames} validation frames: {_short(result.errors)}.")
         return FitResult(folder, True, position.step, epochs, position.skipped, result)
@@ -202,7 +208,7 @@ def _final_errors(
     summary = {**best.card.training, **known_errors(result.errors), "errors_on": f"all {result.errors.frames} validation frames"}
     save_potential(folder / "best.pt", best, replace(best.card, training=summary))
     scratch = folder / "errors.json.part"
-    scratch.write_text(json.dumps(asdict(result), indent=1))
+    scratch.write_text(json.dumps(result.summary, indent=1, allow_nan=False))
     scratch.replace(folder / "errors.json")
     return result
 
@@ -226,9 +232,11 @@ def _count_skipped(position: Position, dataset: Dataset, indices: np.ndarray) ->
 
 
 def _refuse_other_settings(before: dict, config: TrainConfig) -> None:
-    free = {"output", "epochs", "max_steps", "max_hours", "print_every", "threads", "device"}
-    now = to_mapping(config)
-    changed = [key for key in now if key not in free and now[key] != before.get(key)]
+    """What a resumed run may change is how long it goes on, where, and what it shows."""
+    free = {"output", "epochs", "max_steps", "max_hours", "print_every", "threads", "device", "compile"}
+    free |= {"level_of_theory", "energy_zero", "description", "licence"}
+    then, now = to_mapping(from_mapping(TrainConfig, before, "last.pt")), to_mapping(config)
+    changed = [key for key in now if key not in free and now[key] != then[key]]
     if changed:
         raise TrainingError(f"The run to resume was trained with other settings: {', '.join(changed)} changed. Put them back, or start anew.")
 

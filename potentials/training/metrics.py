@@ -1,7 +1,7 @@
 """Errors of a potential over many batches, in meV per atom and meV/Å."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,6 +21,11 @@ class Errors:
     stress_mae_meV_A3: float
     frames: int
     atoms: int
+
+
+def known_errors(errors: Errors) -> dict[str, float]:
+    """Errors that there were labels for, by name, with the numbers of frames and atoms."""
+    return {name: value for name, value in asdict(errors).items() if value == value}
 
 
 @dataclass

@@ -1,0 +1,136 @@
+"""`mdapp train`: a TOML file in, a trained potential out."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mdapp.errors import EXIT_FINISHED, EXIT_INPUT, EXIT_STOPPED, UserError
+from mdapp.screen import Screen, silent
+from mdapp.toml import toml_value
+from potentials.typed import ConfigError, to_mapping
+
+if TYPE_CHECKING:
+    from potentials.training.config import TrainConfig
+    from potentials.training.evaluate import Predict
+
+
+class TrainingDataError(UserError):
+    """Labelled data that cannot be used."""
+
+    exit_code = EXIT_INPUT
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended."""
+
+    summary: dict[str, Any]
+    exit_code: int  # 3 where a signal or a file STOP ended it before the end
+
+
+def train(
+    config: TrainConfig | str | Path, screen: Screen | None = None, *, resume: bool = False, changes: Mapping[str, Any] | None = None
+) -> TrainResult:
+    """Train a potential, or go on with a training.
+
+    Parameters
+    ----------
+    config : the record, or a TOML file with its table [train].
+    screen : where to show progress; nowhere when not given.
+    resume : go on from `last.pt` in the output folder.
+    changes : keys of [train] that take the place of the file's; not with a record.
+
+    Raises
+    ------
+    UserError : a setting that does not fit, an output folder that holds a training, data that cannot be used.
+    """
+    from mdapp.jobs._compute import device_for
+    from mdapp.jobs._stopping import Stopping
+    from potentials.data.labelled import DataError
+    from potentials.registry import UnknownName
+    from potentials.training.config import TrainConfig, read_config
+    from potentials.training.evaluate import plain_predictor
+    from potentials.training.fit import TrainingError, fit
+    from potentials.training.screen import TrainingScreen
+
+    screen = screen or silent()
+    try:
+        settings = config if isinstance(config, TrainConfig) else read_config(config, changes)
+        folder = Path(settings.output)
+        settings = replace(settings, device=device_for(settings.device))
+        with Stopping(folder / "STOP", None) as stop:
+            result = fit(
+                settings,
+                resume=resume,
+                predictor=compiled_predictor if settings.compile else plain_predictor,
+                should_stop=stop,
+                screen=TrainingScreen(screen._stream, quiet=screen.quiet),
+                prepared=lambda: _write_config(folder / "config.toml", settings),
+            )
+    except FileNotFoundError as error:
+        raise TrainingDataError(str(error)) from error
+    except DataError as error:
+        raise TrainingDataError(str(error)) from error
+    except (ConfigError, UnknownName, TrainingError) as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"Cannot write to {error.filename or folder}: {error.strerror or error}.") from error
+    summary = {
+        "verdict": "finished" if result.finished else "stopped",
+        "why": "as asked" if result.finished else stop.reason,
+        "folder": str(folder),
+        "potential": str(folder / "best.pt"),
+        "steps": result.steps,
+        "epochs": result.epochs,
+        "skipped_batches": result.skipped,
+        **({} if result.evaluation is None else result.evaluation.summary["errors"]),
+        "exit_code": EXIT_FINISHED if result.finished else EXIT_STOPPED,
+    }
+    _close(summary, screen)
+    return TrainResult(summary, summary["exit_code"])
+
+
+def compiled_predictor(potential: Any, *, forces: bool, stress: bool, create_graph: bool) -> Predict:
+    """The training step compiled when its first batch is there; plain where stress is learnt too, and for validation."""
+    from potentials.runtime.compiled import compiled_energy_forces
+    from potentials.training.evaluate import plain_predictor
+    from potentials.training.loss import Prediction
+
+    plain = plain_predictor(potential, forces=forces, stress=stress, create_graph=create_graph)
+    if not create_graph or not forces or stress:
+        return plain
+    compiled: list[Callable] = []
+
+    def predict(graph: Any) -> Prediction:
+        if graph.n_structures < 2:
+            return plain(graph)
+        if not compiled:
+            compiled.append(compiled_energy_forces(potential, graph))
+        return Prediction(*compiled[0](graph))
+
+    return predict
+
+
+def _write_config(path: Path, settings: TrainConfig) -> None:
+    """Every resolved setting as TOML; `mdapp train` on it is the same training."""
+    path.write_text("\n".join(_tables("train", to_mapping(settings))) + "\n", encoding="utf-8")
+
+
+def _tables(name: str, values: Mapping[str, Any]) -> list[str]:
+    lines = [f"[{name}]"]
+    lines += [f"{key} = {toml_value(value)}" for key, value in values.items() if value is not None and not isinstance(value, Mapping)]
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            lines += ["", *_tables(f"{name}.{key}", value)]
+    return lines
+
+
+def _close(summary: dict[str, Any], screen: Screen) -> None:
+    rows = [("steps", f"{summary['steps']} ({summary['epochs']:.2f} epochs), {summary['skipped_batches']} batches left out")]
+    if "energy_mae_meV_atom" in summary:
+        rows.append(("errors", f"energy {summary['energy_mae_meV_atom']:.2f} meV/atom, forces {summary.get('forces_mae_meV_A', float('nan')):.1f} meV/Å "
+                               f"(MAE of {summary['frames']} validation frames)"))  # fmt: skip
+        rows.append(("potential", summary["potential"]))
+    screen.close(summary["verdict"], summary["why"], rows, f"mdapp run STRUCTURE --potential {summary['potential']}" if len(rows) > 1 else None)
