@@ -15,7 +15,7 @@ from mdapp.monitors._registry import monitors
 class FiniteGuard:
     """Stops at the first frame with a NaN or an infinity in it, and names the atoms."""
 
-    def begin(self, start: Frame, bonds: np.ndarray) -> "FiniteWatch":
+    def begin(self, start: Frame, bonds: np.ndarray) -> FiniteWatch:
         return FiniteWatch()
 
 

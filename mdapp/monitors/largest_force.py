@@ -21,7 +21,7 @@ class LargestForceGuard:
     def __post_init__(self):
         require_rising("warn_eV_per_A", self.warn_eV_per_A, "stop_eV_per_A", self.stop_eV_per_A)
 
-    def begin(self, start: Frame, bonds: np.ndarray) -> "LargestForceWatch":
+    def begin(self, start: Frame, bonds: np.ndarray) -> LargestForceWatch:
         return LargestForceWatch(self)
 
 

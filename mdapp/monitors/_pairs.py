@@ -1,0 +1,39 @@
+"""Close pairs of a frame, through periodic walls too; one search serves all watches that look at the same frame."""
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from vesin import NeighborList
+
+from mdapp.frame import Frame
+
+REACH = 2.45  # Å, the least that is searched: serves bonds of all but the largest atoms. Shorter is slower, time going to empty cells
+
+
+def close_pairs(frame: Frame, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each pair once: i, j (n_pairs,) int64 and distances (n_pairs,) in Å, below `cutoff` in Å."""
+    i, j, d = _search(_ById(frame), max(float(cutoff), REACH))
+    close = np.flatnonzero(d < cutoff)
+    return i[close], j[close], d[close]
+
+
+class _ById:
+    """A frame as a key: equal to itself alone. (It is held on to, so that its id is not given to another.)"""
+
+    def __init__(self, frame: Frame):
+        self.frame = frame
+
+    def __hash__(self) -> int:
+        return id(self.frame)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and self.frame is other.frame
+
+
+@lru_cache(maxsize=1)
+def _search(key: _ById, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    frame = key.frame
+    box = np.where(frame.pbc[:, None], frame.cell, 0.0)
+    i, j, d = NeighborList(cutoff=cutoff, full_list=False, n_threads=1).compute(frame.positions, box, frame.pbc, "ijd")
+    return i.astype(np.int64), j.astype(np.int64), d

@@ -1,0 +1,138 @@
+"""The bonds of the start: do they hold, do new ones form?
+
+A bond counts as broken when its length is off by more than 0.5 Å from that of the start, the criterion that X. Fu et al., "Forces are not Enough",
+Trans. Mach. Learn. Res. (2023), proposed for the stability of learned potentials; a hydrogen more than 2.5 Å from its partner has left for good. One look is not
+enough: what is off must stay off for a while. Chemistry on purpose needs other limits, or this guard left out.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase.data import covalent_radii
+
+from mdapp.frame import Frame, named
+from mdapp.monitors._base import OK, Verdict, require_rising
+from mdapp.monitors._pairs import close_pairs
+from mdapp.monitors._registry import monitors
+
+NOT_OFF = np.inf
+
+
+@monitors.register("bond-graph")
+@dataclass(frozen=True)
+class BondGraphGuard:
+    """Warns of bonds that are off and of new ones; stops where a bond is gone."""
+
+    warn_off_A: float = 0.5  # from the length at the start, longer or shorter
+    stop_off_A: float = 1.5
+    hydrogen_A: float = 2.5  # a hydrogen this far from its partner stops the run
+    formed_ratio: float = 1.15  # a new pair this close, over the sum of covalent radii, is a new bond; never stops
+    persist_fs: float = 10.0  # for so long before anything is said
+
+    def __post_init__(self):
+        require_rising("warn_off_A", self.warn_off_A, "stop_off_A", self.stop_off_A)
+        for name in ("hydrogen_A", "formed_ratio"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name):g}.")
+
+    def begin(self, start: Frame, bonds: np.ndarray) -> BondGraphWatch:
+        return BondGraphWatch(self, start, bonds)
+
+
+class BondGraphWatch:
+    monitor = "bond-graph"
+
+    def __init__(self, guard: BondGraphGuard, start: Frame, bonds: np.ndarray):
+        self.guard = guard
+        self.bonds = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)  # (n_bonds, 2)
+        self.radii = covalent_radii[start.numbers]
+        self.hydrogen = (start.numbers[self.bonds] == 1).any(axis=1)  # (n_bonds,)
+        self.bonded_atoms = np.zeros(len(start.numbers), bool)
+        self.bonded_atoms[self.bonds.ravel()] = True
+        self.start_lengths = self._lengths(start)
+        self.off_since_fs = np.full(len(self.bonds), NOT_OFF)  # (n_bonds,)
+        self.gone_since_fs = np.full(len(self.bonds), NOT_OFF)
+        self.formed_since_fs: dict[int, float] = {}  # code of a pair: time
+        self.known = np.unique(np.concatenate([self._codes(*np.sort(self.bonds, axis=1).T), self._close(start)[0]]))
+
+    def look(self, frame: Frame) -> Verdict:
+        if not len(self.bonds):
+            return OK
+        off_A = self._lengths(frame) - self.start_lengths
+        gone = np.abs(off_A) > self.guard.stop_off_A
+        gone |= self.hydrogen & (off_A + self.start_lengths > self.guard.hydrogen_A)
+        self.gone_since_fs = _since(gone, self.gone_since_fs, frame.time_fs)
+        self.off_since_fs = _since(np.abs(off_A) > self.guard.warn_off_A, self.off_since_fs, frame.time_fs)
+        formed = self._formed(frame)
+        for level, since, limit in (("stop", self.gone_since_fs, self.guard.stop_off_A), ("warn", self.off_since_fs, self.guard.warn_off_A)):
+            if (bad := frame.time_fs - since >= self.guard.persist_fs).any():
+                return self._broken(level, frame, off_A, np.flatnonzero(bad), limit)
+        return formed
+
+    def _broken(self, level: str, frame: Frame, off_A: np.ndarray, bad: np.ndarray, limit: float) -> Verdict:
+        worst = bad[np.abs(off_A[bad]).argmax()]
+        pair = tuple(self.bonds[worst].tolist())
+        length, value = self.start_lengths[worst] + off_A[worst], float(off_A[worst])
+        if level == "stop" and abs(value) <= self.guard.stop_off_A:  # the hydrogen's own limit
+            limit, value = self.guard.hydrogen_A, float(length)
+            said = f"limit {limit:g}"
+        else:
+            said = f"{abs(value):.2f} Å off its start, limit {limit:g}"
+        others = f"; {len(bad) - 1} more bonds are off" if len(bad) > 1 else ""
+        atoms = pair + tuple(a for a in self.bonds[bad].ravel().tolist() if a not in pair)
+        return Verdict(level, self.monitor, f"bond {named(frame.numbers, pair)} is {length:.2f} Å long, {said}{others}", tuple(dict.fromkeys(atoms)), value, limit)
+
+    def _formed(self, frame: Frame) -> Verdict:
+        codes, ratios = self._close(frame)
+        place = np.minimum(np.searchsorted(self.known, codes), len(self.known) - 1)
+        new = self.known[place] != codes
+        now = dict(zip(codes[new].tolist(), ratios[new].tolist()))
+        self.formed_since_fs = {code: self.formed_since_fs.get(code, frame.time_fs) for code in now}
+        lasting = [code for code, since in self.formed_since_fs.items() if frame.time_fs - since >= self.guard.persist_fs]
+        if not lasting:
+            return OK
+        closest = min(lasting, key=lambda code: now[code])
+        pair = divmod(closest, len(frame.numbers))
+        reason = f"{named(frame.numbers, pair)} have come as close as a bond ({now[closest]:.2f} of the sum of covalent radii), limit {self.guard.formed_ratio:g}"
+        return Verdict("warn", self.monitor, reason, pair, now[closest], self.guard.formed_ratio)
+
+    def _close(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of bonded atoms as close as a bond: codes and ratios, (n_pairs,) each."""
+        if not len(self.bonds):
+            return np.zeros(0, np.int64), np.zeros(0)
+        i, j, d = close_pairs(frame, 2.0 * self.guard.formed_ratio * float(self.radii[self.bonded_atoms].max()))
+        ratio = d / (self.radii[i] + self.radii[j])
+        close = (ratio < self.guard.formed_ratio) & self.bonded_atoms[i] & self.bonded_atoms[j] & (i != j)
+        i, j = i[close], j[close]
+        return self._codes(np.minimum(i, j), np.maximum(i, j)), ratio[close]
+
+    def _codes(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return i * len(self.radii) + j
+
+    def _lengths(self, frame: Frame) -> np.ndarray:
+        """(n_bonds,), Å, by the nearest image; exact as long as a bond is shorter than half the lowest height of the cell."""
+        d = frame.positions[self.bonds[:, 1]] - frame.positions[self.bonds[:, 0]]
+        if frame.pbc.any():
+            cell = np.where(frame.pbc[:, None], frame.cell, 0.0)
+            d = d - np.round(d @ np.linalg.pinv(cell)) @ cell
+        return np.sqrt(np.einsum("ij,ij->i", d, d))
+
+    def state(self) -> dict[str, Any]:
+        formed = np.array(list(self.formed_since_fs.items()), float).reshape(-1, 2)
+        return {"start_lengths": self.start_lengths.copy(), "known": self.known.copy(), "off_since_fs": self.off_since_fs.copy(),
+                "gone_since_fs": self.gone_since_fs.copy(), "formed_since_fs": formed}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        if len(state["start_lengths"]) != len(self.bonds):
+            raise ValueError(f"The bond graph's memory holds {len(state['start_lengths'])} bonds, the topology {len(self.bonds)}: they belong to different runs.")
+        for name in ("start_lengths", "off_since_fs", "gone_since_fs"):
+            setattr(self, name, np.array(state[name], float))
+        self.known = np.array(state["known"], np.int64)
+        self.formed_since_fs = {int(code): float(t) for code, t in np.asarray(state["formed_since_fs"]).reshape(-1, 2)}
+
+
+def _since(bad: np.ndarray, since_fs: np.ndarray, now_fs: float) -> np.ndarray:
+    """For each bond the time since which it has been bad without a break; infinite where it is not."""
+    return np.where(bad, np.minimum(since_fs, now_fs), NOT_OFF)
