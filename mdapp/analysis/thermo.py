@@ -72,9 +72,12 @@ class Thermo:
 
 
 def thermo_of_columns(columns: dict[str, np.ndarray], n_atoms: int) -> Thermo:
-    """A thermo table already read, as columns by name. A column without a single finite number counts as absent."""
+    """A thermo table already read, as columns by name.
+
+    A column with gaps in more than every twentieth sample counts as absent; of the others, samples with a gap are left out.
+    """
     known = {name: np.asarray(columns[name], dtype=float) for name in Thermo.COLUMNS if name in columns}
-    present = {name: values for name, values in known.items() if np.isfinite(values).any()}
+    present = {name: values for name, values in known.items() if len(values) and np.isfinite(values).mean() >= 0.95}
     step, time_fs = np.asarray(columns["step"], dtype=float), np.asarray(columns["time_fs"], dtype=float)
     sound = np.all([np.isfinite(step), np.isfinite(time_fs), *(np.isfinite(values) for values in present.values())], axis=0)
     return Thermo(step[sound], time_fs[sound], n_atoms, **{name: values[sound] for name, values in present.items()})

@@ -17,7 +17,7 @@ SOUND, SUSPECT, BROKEN, UNKNOWN = "sound", "suspect", "broken", "not judged"
 class Limits:
     """Beyond these a run is suspect."""
 
-    drift_meV: float = 0.2  # meV per atom and ps, of the conserved energy; ten times as much is broken
+    drift_meV: float = 1.0  # meV per atom and ps, of the conserved energy; ten times as much is broken
     temperature_sigmas: float = 5.0  # standard errors between mean and target temperature, and
     temperature_share: float = 0.015  # at least so far off in relative terms
 

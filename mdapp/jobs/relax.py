@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdapp.config import RelaxConfig
-from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_NOT_CONVERGED, EXIT_STOPPED, OutputError, UserError
+from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_NOT_CONVERGED, EXIT_STOPPED, OutputError, PotentialError, StructureError, UserError
 from mdapp.screen import Screen, silent
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from mdapp.jobs._potential import LoadedPotential
     from mdapp.relax import Relaxed
 
 _FILES = (".extxyz", ".xyz")
@@ -73,28 +74,24 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     that is not finite, 3 where a signal ended the job.
     """
     from mdapp.jobs._compute import device_for, set_threads
+    from mdapp.jobs._potential import load
     from mdapp.jobs._stopping import Stopping
     from mdapp.structure import read_structure
-    from potentials.calculator import load_calculator
 
     screen = screen or silent()
     structures = [(source, read_structure(source)) for source in config.structure]
     targets = _targets(config)
     device = device_for(config.device)
     set_threads(config.threads, max(len(atoms) for _, atoms in structures))
-    potential = config.potential if len(config.potential) > 1 else config.potential[0]
-    calculator = load_calculator(potential, device=device, dtype=config.dtype, **_given(long_range_cutoff=config.long_range_cutoff))
+    potential = load(config.potential, device, config.dtype, config.long_range_cutoff)
     for source, atoms in structures:
-        if config.charge is not None:
-            atoms.info["charge"] = config.charge
-        for note in atoms.info.pop("notes", ()):
-            screen.detail(f"{source}: {note}")
+        _check(config, source, atoms, potential, screen)
     _header(config, structures, targets, screen)
 
     results: list[One] = []
     with Stopping(targets[0].parent / "STOP", None) as stop:
         for k, ((source, atoms), target) in enumerate(zip(structures, targets, strict=True), start=1):
-            atoms.calc = calculator
+            atoms.calc = potential.calculator
             one = _relax_one(config, source, atoms, target, screen, f"{k}/{len(structures)}  " if len(structures) > 1 else "", stop)
             results.append(one)
             if stop.reason:
@@ -102,7 +99,25 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     return _close(config, results, len(structures), stop.reason, targets, screen)
 
 
+def _check(config: RelaxConfig, source: str, atoms: Atoms, potential: LoadedPotential, screen: Screen) -> None:
+    """Everything that geometry, charge and elements can tell before the first force call; a refusal ends the job."""
+    from mdapp.jobs._charge import settle_charge
+    from mdapp.structure import check_start
+
+    for note in atoms.info.pop("notes", ()):
+        screen.say(f"note: {source}: {note}")
+    warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title)
+    for finding in check_start(atoms, potential.elements, None, False, potential.cutoff, potential.title):
+        if finding.level == "refuse":
+            raise StructureError(f"{source}: {finding.message}")
+        if finding.level == "warn":
+            warnings.append(finding.message)
+    for warning in warnings:
+        screen.warn(f"{source}: {warning}")
+
+
 def _relax_one(config: RelaxConfig, source: str, atoms: Atoms, target: Path, screen: Screen, place: str, stop: Any) -> One:
+    from mdapp.jobs._potential import first_line, is_out_of_memory
     from mdapp.observables import PER_BAR
     from mdapp.relax import CellRelaxation, RelaxationFailed
     from mdapp.relax import relax as follow
@@ -124,6 +139,13 @@ def _relax_one(config: RelaxConfig, source: str, atoms: Atoms, target: Path, scr
         found, end, problem = None, error.last, str(error)
     except ValueError as error:
         raise UserError(f"{source}: {error}") from None
+    except (UserError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if start:  # it could be evaluated once: this is no matter of the input
+            raise
+        reason = "not enough memory; take --device cpu or --dtype float32." if is_out_of_memory(error) else first_line(error)
+        raise PotentialError(f"{' '.join(config.potential)} cannot evaluate {source} ({type(error).__name__}): {reason}") from error
     screen.end_live()
     if end is None:
         one = One(source, None, None, math.nan, math.nan, math.nan, (), problem)
@@ -271,8 +293,3 @@ def _write_summary(path: Path, summary: dict[str, Any]) -> None:
 
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _given(**settings: Any) -> dict[str, Any]:
-    """The settings that were given."""
-    return {name: value for name, value in settings.items() if value is not None}

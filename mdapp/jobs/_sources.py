@@ -1,0 +1,137 @@
+"""Where an analysis takes its numbers from: a run folder of ours, or a file that another program wrote."""
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mdapp.analysis.thermo import Thermo, thermo_of_columns
+from mdapp.errors import EXIT_GUARD, RunFolderError, StructureError
+from mdapp.frame import Frame
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+COUNTED_FS = 1000.0  # between frames of a file that tells no times
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trajectory and what is known about it."""
+
+    name: str  # as the user gave it
+    path: Path  # of the run folder or the file
+    folder: Path | None  # of the run; None for a file
+    start: Atoms  # names and charge of the input, positions of the first frame
+    frames: Callable[[], Iterator[Frame]]  # each call begins anew
+    thermo: Thermo | None  # the run's table; None: to be made from the frames
+    target_K: float | None = None  # of the thermostat
+    stopped_by: str | None = None  # what the guard said that stopped the run
+    warnings: dict[str, int] | None = None  # how often each guard raised an alarm without stopping the run
+    settings_text: str = ""  # run.toml
+    remarks: tuple[str, ...] = ()
+
+
+def open_source(word: str, topology: str | None = None) -> Source:
+    """What the user named, ready to be read.
+
+    Parameters
+    ----------
+    word : a run folder, its trajectory.h5, or a trajectory of any program.
+    topology : a PDB file, for formats that know no elements; one of the same name beside the file is found.
+
+    Raises
+    ------
+    RunFolderError, StructureError : nothing there, damaged, without a frame, or a format that needs a topology.
+    """
+    from mdapp.trajectory import holds_run, open_run_folder
+
+    path = Path(word)
+    if path.is_dir() or (path.name == "trajectory.h5" and holds_run(path.parent)):
+        return _run(word, open_run_folder(path).path)
+    return _file(word, path, topology)
+
+
+def _run(word: str, folder: Path) -> Source:
+    from mdapp.trajectory import RunFolder, load_series, read_events, read_frames
+
+    run, remarks = RunFolder(folder), []
+    frames = partial(read_frames, folder)
+    start = _start(next(frames(), None), word, run.input)
+    series = load_series(folder)
+    settings = _settings(run.config)
+    asked = settings.get("run", {})
+    thermostatted = asked.get("ensemble", "nve") != "nve"
+    summary = _json(run.summary)
+    if summary is None:
+        remarks.append("The run has no summary: it is still going on, or was killed.")
+    stopped = summary is not None and summary.get("exit_code") == EXIT_GUARD
+    events = [event for event in read_events(folder) if event.get("kind") in ("guard", "warning")]
+    alarms = Counter(str(event.get("monitor") or event["kind"]) for event in (events[:-1] if stopped else events))
+    return Source(
+        word, folder, folder, start, frames, thermo_of_columns(series.columns, len(start)),
+        target_K=float(asked["temperature"]) if thermostatted and _is_number(asked.get("temperature")) else None,
+        stopped_by=str(summary.get("why") or "no reason was written down") if stopped and summary else None, warnings=dict(alarms),
+        settings_text=run.config.read_text(encoding="utf-8", errors="replace") if run.config.exists() else "", remarks=tuple(remarks))
+
+
+def _file(word: str, path: Path, topology: str | None) -> Source:
+    from mdapp.trajectory import read_frames
+
+    beside = path.with_suffix(".pdb")
+    if topology is None and path.suffix.lower() != ".pdb" and beside.is_file():
+        topology = str(beside)
+    read = partial(read_frames, path, topology=topology)
+    first = list(islice(read(), 2))
+    names = Path(topology) if topology else path
+    start = _start(first[0] if first else None, word, names if names.suffix.lower() == ".pdb" else None)
+    if len(first) == 2 and first[0].time_fs == first[1].time_fs:
+        counted = lambda: (replace(frame, time_fs=COUNTED_FS * k) for k, frame in enumerate(read()))
+        return Source(word, path, None, start, counted, None, remarks=("The file tells no times: its frames are counted as 1 ps apart.",))
+    return Source(word, path, None, start, read, None)
+
+
+def _start(first: Frame | None, word: str, names: Path | None) -> Atoms:
+    """The first frame, with the names and the charge that the input had."""
+    from ase import Atoms
+
+    from mdapp.structure import read_structure
+
+    if first is None:
+        raise StructureError(f"{word} holds no frame yet.")
+    start = Atoms(numbers=first.numbers, positions=first.positions, cell=first.cell, pbc=first.pbc)
+    if names is not None and names.is_file():
+        known = read_structure(names)
+        if len(known) == len(start) and (known.numbers == start.numbers).all():
+            known.set_cell(start.cell)
+            known.positions, known.pbc = start.positions, start.pbc
+            return known
+    return start
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RunFolderError(f"{path} is damaged: {error}.") from None
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    """A summary, or None where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,249 @@
+"""`mdapp analyse`: a run folder or any trajectory in, numbers, figures and a verdict out.
+
+The report's folder appears whole: it is built beside and renamed, so that a report is never half of two. Every figure has a CSV with
+the numbers that it shows. What a trajectory does not have (a peptide, energies, a second frame) is said in one sentence, and the rest is made.
+"""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mdapp.analysis.statistics import Drift, Mean, equilibrated_from, mean_with_error, plus_minus
+from mdapp.analysis.thermo import Thermo, thermo_of_frames
+from mdapp.analysis.verdict import Judgement, judge
+from mdapp.config import AnalyseConfig
+from mdapp.errors import EXIT_FINISHED, OutputError, StructureError
+from mdapp.jobs._measure import Measured, measure
+from mdapp.jobs._sources import Source, open_source
+from mdapp.screen import Screen, silent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MADE_BY = "mdapp analyse"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found out about one trajectory."""
+
+    source: Source
+    folder: Path  # with report.html, summary.json, *.png and *.csv
+    thermo: Thermo | None
+    measured: Measured
+    judgement: Judgement
+    rows: tuple[tuple[str, str], ...]  # the table on the screen: label, value with error and unit
+    remarks: tuple[str, ...]
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AnalyseResult:
+    """All reports of one call."""
+
+    reports: tuple[Report, ...]
+    exit_code: int
+    summary: dict[str, Any]
+
+
+def analyse(config: AnalyseConfig, screen: Screen | None = None) -> AnalyseResult:
+    """Analyse run folders and trajectories, one report each.
+
+    Parameters
+    ----------
+    config : see `AnalyseConfig`.
+    screen : where to show the tables; nowhere when not given.
+
+    Raises
+    ------
+    UserError : nothing there to read, or a folder for the report that holds something else.
+    """
+    screen = screen or silent()
+    sources = [open_source(word, config.topology) for word in config.run]
+    folders = _folders(config, sources)
+    reports = []
+    for source, folder in zip(sources, folders, strict=True):
+        screen.header("mdapp analyse", [("run", source.name), ("atoms", f"{len(source.start)}, {source.start.symbols.formula.format('hill')}")])
+        report = _analyse_one(config, source, folder)
+        reports.append(report)
+        for remark in report.remarks:
+            screen.say(f"  {remark}")
+        screen.close(report.judgement.word, report.judgement.sentence, [*report.rows, ("report", str(folder / 'report.html'))])
+    return AnalyseResult(tuple(reports), EXIT_FINISHED, {"exit_code": EXIT_FINISHED, "runs": [report.summary for report in reports]})
+
+
+def _analyse_one(config: AnalyseConfig, source: Source, folder: Path) -> Report:
+    try:
+        measured = measure(source.frames(), source.start, config.start)
+        thermo = source.thermo if source.thermo is not None else thermo_of_frames(source.frames())
+    except ValueError as error:
+        raise StructureError(f"{source.name}: {error}") from None
+    if len(thermo):
+        thermo = thermo.since(config.start)
+    remarks = [*source.remarks, *measured.remarks]
+    if measured.n_frames == 1:
+        remarks.append("There is one frame only: no series, no errors and no drift.")
+    if not thermo.present():
+        remarks.append("The trajectory holds no energies and no temperatures: none are judged.")
+    elif thermo.conserved_eV is None:
+        remarks.append("No conserved energy is known: no drift.")
+
+    drift = thermo.drift_meV()
+    means = {name: _sound_mean(getattr(thermo, name)) for name in thermo.present()} if len(thermo) else {}
+    judgement = judge(drift=drift, temperature=means.get("T_K"), target_K=source.target_K, bonds=measured.bonds,
+                      stopped_by=source.stopped_by, warnings=source.warnings)
+    rows = _rows(measured, thermo, drift, means, source)
+    summary = _summary(source, measured, thermo, drift, means, judgement, remarks)
+
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True, exist_ok=False)
+        _write(part, source, thermo, measured, means, judgement, rows, remarks, summary, plots=config.plots)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(part, folder)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Report(source, folder, thermo, measured, judgement, tuple(rows), tuple(remarks), summary)
+
+
+def _sound_mean(values: np.ndarray) -> Mean:
+    """Mean without the approach to equilibrium."""
+    return mean_with_error(values[equilibrated_from(values):])
+
+
+def _rows(measured: Measured, thermo: Thermo, drift: Drift | None, means: dict[str, Mean], source: Source) -> list[tuple[str, str]]:
+    """The numbers that a person asks for first."""
+    length = measured.time_ps[-1] - measured.time_ps[0]
+    rows = [("frames", f"{measured.n_frames} over {length:.4g} ps")]
+    if "T_K" in means:
+        target = "" if source.target_K is None else f" (target {source.target_K:g} K)"
+        rows.append(("T", f"{_shown(means['T_K'])} K{target}"))
+    if "E_pot_eV" in means:
+        rows.append(("E_pot", f"{_shown(means['E_pot_eV'])} eV"))
+    if "P_bar" in means:
+        rows.append(("P", f"{_shown(means['P_bar'])} bar"))
+    if drift is not None:
+        rows.append(("drift", f"{plus_minus(drift.slope, drift.error)} meV/atom/ps"))
+    if measured.rmsd is not None and measured.n_frames > 1:
+        values = measured.rmsd.rmsd_A
+        rows.append(("RMSD", f"{_shown(mean_with_error(values))} Å from the first frame, at most {values.max():.2f} ({measured.rmsd.selection})"))
+    if measured.gyration is not None:
+        rows.append(("Rg", f"{_shown(mean_with_error(measured.gyration.radius_A))} Å"))
+    if measured.bonds is not None:
+        rows.append(("bonds", f"{measured.bonds.n_bonds}, at most {measured.bonds.worst_A.max():.2f} Å off the start; broken in {measured.bonds.broken_frames} frames"))
+    if measured.ramachandran is not None:
+        shares = {name: share for name, share in measured.ramachandran.populations().items() if share >= 0.005}
+        rows.append(("backbone", ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())))
+    return rows
+
+
+def _shown(mean: Mean) -> str:
+    doubt = "" if mean.reliable or mean.n_samples < 2 else f" (few: {mean.n_independent:.0f} independent)"
+    return plus_minus(mean.value, mean.error) + doubt
+
+
+def _summary(source: Source, measured: Measured, thermo: Thermo, drift: Drift | None, means: dict[str, Mean], judgement: Judgement,
+             remarks: list[str]) -> dict[str, Any]:
+    """The same numbers for a machine; what is not known is null."""
+    number = lambda x: float(x) if np.isfinite(x) else None
+    mean = lambda m: {"mean": m.value, "error": number(m.error), "deviation": m.deviation, "n_samples": m.n_samples,
+                      "n_independent": m.n_independent, "block_error": number(m.block_error)}
+    shape = {}
+    if measured.rmsd is not None:
+        shape["rmsd_A"] = mean(mean_with_error(measured.rmsd.rmsd_A))
+    if measured.gyration is not None:
+        shape["radius_of_gyration_A"] = mean(mean_with_error(measured.gyration.radius_A))
+    bonds = measured.bonds
+    return {
+        "made_by": MADE_BY, "run": source.name, "verdict": judgement.word, "reasons": list(judgement.reasons), "checked": list(judgement.checked),
+        "remarks": remarks, "n_atoms": len(source.start), "n_frames": measured.n_frames, "from_ps": number(measured.time_ps[0]),
+        "to_ps": number(measured.time_ps[-1]), "target_temperature_K": source.target_K,
+        "drift_meV_per_atom_ps": None if drift is None else {"slope": drift.slope, "error": drift.error},
+        **{name: mean(m) for name, m in means.items()}, **shape,
+        "bonds": None if bonds is None else {"n_bonds": bonds.n_bonds, "broken_frames": bonds.broken_frames, "worst_A": float(bonds.worst_A.max())},
+        "backbone": None if measured.ramachandran is None else measured.ramachandran.populations(),
+    }
+
+
+def _write(folder: Path, source: Source, thermo: Thermo, measured: Measured, means: dict[str, Mean], judgement: Judgement,
+           rows: list[tuple[str, str]], remarks: list[str], summary: dict[str, Any], *, plots: bool) -> None:
+    from mdapp import __version__
+    from mdapp.report import Picture, html_report
+
+    if thermo.present():
+        thermo.to_csv(folder / "thermo.csv")
+    for name, series in (("rmsd", measured.rmsd), ("gyration", measured.gyration), ("bonds", measured.bonds), ("ramachandran", measured.ramachandran)):
+        if series is not None:
+            series.to_csv(folder / f"{name}.csv")
+    pictures = []
+    if plots:
+        from mdapp.plots.style import save
+
+        for name, caption, figure in _figures(thermo, measured, means, source):
+            pictures.append(Picture(save(figure, folder / f"{name}.png"), caption))
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    page = html_report(source.name, judgement.word, judgement.sentence, rows, pictures, remarks, source.settings_text, f"Made by mdapp {__version__}.")
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _figures(thermo: Thermo, measured: Measured, means: dict[str, Mean], source: Source) -> list[tuple[str, str, Figure]]:
+    """Name, caption and figure of everything that can be drawn; a series needs two samples."""
+    from mdapp.plots import figures
+
+    drawn: list[tuple[str, str, Figure]] = []
+    if len(thermo) > 1:
+        if thermo.T_K is not None:
+            drawn.append(("temperature", "Kinetic temperature (thermo.csv)", figures.temperature(thermo, means["T_K"], source.target_K)))
+        if thermo.E_pot_eV is not None:
+            drawn.append(("energies", "Energies per atom (thermo.csv)", figures.energies(thermo)))
+        if thermo.conserved_eV is not None:
+            drawn.append(("conserved", "Conserved energy and its drift (thermo.csv)", figures.conserved_energy(thermo)))
+    if measured.n_frames > 1:
+        if measured.rmsd is not None:
+            drawn.append(("rmsd", "RMSD from the first frame (rmsd.csv)", figures.rmsd(measured.rmsd, "the first frame")))
+        if measured.gyration is not None:
+            drawn.append(("gyration", "Radius of gyration (gyration.csv)", figures.gyration(measured.gyration)))
+        if measured.bonds is not None:
+            drawn.append(("bonds", "Worst bond of each frame (bonds.csv)", figures.bonds(measured.bonds)))
+    if measured.ramachandran is not None:
+        drawn.append(("ramachandran", "Backbone torsions (ramachandran.csv)", figures.ramachandran(measured.ramachandran)))
+    return drawn
+
+
+def _folders(config: AnalyseConfig, sources: list[Source]) -> list[Path]:
+    """One folder a report; refused where it holds something that is not a report of ours."""
+    if config.output is None:
+        folders = [source.folder / "report" if source.folder else source.path.with_name(f"{source.path.stem}-report") for source in sources]
+    elif len(sources) == 1:
+        folders = [Path(config.output)]
+    else:
+        folders = [Path(config.output) / name for name in _distinct([Path(source.name).stem for source in sources])]
+    for folder in folders:
+        if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or _is_report(folder))):
+            raise OutputError(f"{folder} holds something that is not a report of ours and is not overwritten. Choose another --output.")
+    return folders
+
+
+def _is_report(folder: Path) -> bool:
+    try:
+        return json.loads((folder / "summary.json").read_text(encoding="utf-8")).get("made_by") == MADE_BY
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _distinct(names: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return found
