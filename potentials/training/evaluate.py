@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from potentials.data.dataset import Dataset, batches
+from potentials.data.dataset import Batch, Dataset, batches
 from potentials.data.labelled import DataError
 from potentials.derivatives import energy_forces_stress
 from potentials.graph import AtomicGraph
@@ -48,11 +48,21 @@ class Evaluation:
 
 
 def evaluate(
-    predict: Predict, dataset: Dataset, indices: np.ndarray | None = None, *, batch_size: int = 32, device: torch.device | str = "cpu"
+    predict: Predict,
+    dataset: Dataset,
+    indices: np.ndarray | None = None,
+    *,
+    batch_size: int = 32,
+    device: torch.device | str = "cpu",
+    seen: Callable[[np.ndarray, Batch, Prediction], None] = lambda indices, batch, prediction: None,
 ) -> Evaluation:
-    """Errors of predictions on the frames of `indices` (all when None).
+    """Errors of predictions on the frames of `indices` (all when None), molecule after molecule.
 
     Energies are compared as they are: no shift is fitted. A potential whose zero is another than the labels' shows it.
+
+    Parameters
+    ----------
+    seen : called with the indices of each batch, its labels and what was predicted.
     """
     indices = np.arange(len(dataset)) if indices is None else indices
     total = ErrorSums()
@@ -64,6 +74,7 @@ def evaluate(
             prediction = predict(batch.graph)
             total.add(prediction, batch)
             of_molecule[str(name)].add(prediction, batch)
+            seen(chosen, batch, prediction)
     return Evaluation(total.errors(), {name: sums.errors() for name, sums in sorted(of_molecule.items())})
 
 
