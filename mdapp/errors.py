@@ -46,7 +46,7 @@ class PotentialError(UserError):
     exit_code = EXIT_INPUT
 
 
-class DiskError(UserError):
-    """The disk is full, or the output folder has gone, while a job was at work. What was written before is whole."""
+class Interrupted(UserError):
+    """A job that was ended from outside: by a signal before anything was kept, or by a full disk or a folder that has gone. What was written is whole."""
 
     exit_code = EXIT_STOPPED

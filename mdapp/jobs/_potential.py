@@ -41,14 +41,26 @@ def load(words: tuple[str, ...], device: str, dtype: str | None = None, long_ran
     options = {"long_range_cutoff": long_range_cutoff} if long_range_cutoff is not None else {}
     with translated(" ".join(specs)):
         calculator = load_calculator(specs[0] if len(specs) == 1 else specs, device=device, dtype=dtype, **options)
-    card = getattr(calculator, "card", None)
-    elements = getattr(card, "elements", None)
-    source = str(getattr(card, "source", "") or " ".join(specs))
+    card, file = getattr(calculator, "card", None), getattr(calculator, "source", None)
+    elements, source = getattr(calculator, "elements", None), str(file.resolve()) if file is not None else " ".join(specs)
     return LoadedPotential(
         calculator, " ".join(specs), source, fingerprint_of(source, specs), None if elements is None else tuple(int(z) for z in elements),
-        getattr(card, "cutoff", None), getattr(card, "knows_charge", None), str(getattr(card, "theory", "") or ""),
-        str(getattr(card, "name", "") or type(calculator).__name__), str(getattr(card, "dtype", "") or dtype or "float64"),
+        getattr(calculator, "cutoff", None), getattr(calculator, "knows_charge", None), str(getattr(card, "level_of_theory", "")).replace("not stated", ""),
+        _architecture(calculator), _dtype(calculator, dtype),
     )
+
+
+def _architecture(calculator: Any) -> str:
+    """Name of the architecture, or of the calculator's class where there is none."""
+    potential = getattr(calculator, "potential", calculator)
+    return str(getattr(type(potential), "name", "") or type(potential).__name__)
+
+
+def _dtype(calculator: Any, asked: str | None) -> str:
+    """Precision of the potential's weights; float64 where it has none (a calculator of ASE)."""
+    weights = getattr(getattr(calculator, "potential", None), "parameters", None)
+    kinds = {str(w.dtype).removeprefix("torch.") for w in weights()} if weights is not None else set()
+    return next(iter(kinds)) if len(kinds) == 1 else "float64" if not kinds else "mixed"
 
 
 def expanded(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -105,8 +117,10 @@ class translated:
             raise PotentialError(str(error)) from error
         if is_out_of_memory(error):
             raise PotentialError(f"Not enough memory to load {self.title} on this device. Take --device cpu or --dtype float32.") from error
-        if isinstance(error, (ValueError, TypeError, OSError, ImportError)):
-            raise PotentialError(f"{self.title} cannot be used: {first_line(error)}") from error
+        if isinstance(error, ValueError):
+            raise PotentialError(first_line(error)) from error
+        if isinstance(error, (OSError, ImportError)) or self.title.startswith("ase:"):  # a stranger's class may raise anything
+            raise PotentialError(f"{self.title} cannot be used ({type(error).__name__}): {first_line(error)}") from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -22,13 +22,13 @@ class Stopping:
 
     Parameters
     ----------
-    stop_file : its presence asks for a stop.
+    stop_file : its presence asks for a stop; may be set later, when its folder is known.
     deadline : `time.monotonic()` at which to stop, None for never.
     """
 
-    def __init__(self, stop_file: Path, deadline: float | None):
+    def __init__(self, stop_file: Path | None, deadline: float | None):
         self.reason: str | None = None
-        self._stop_file, self._deadline = stop_file, deadline
+        self.stop_file, self._deadline = stop_file, deadline
         self._looked = time.monotonic()
         self._before: dict[int, Any] = {}
 
@@ -36,11 +36,11 @@ class Stopping:
         if self.reason is None:
             now = time.monotonic()
             if self._deadline is not None and now >= self._deadline:
-                self.reason = "the wall time is used up"
+                self.reason = "the wall-time limit"
             elif now - self._looked >= _LOOK_S:
                 self._looked = now
-                if self._stop_file.exists():
-                    self.reason = f"a file {self._stop_file.name} lies in the folder"
+                if self.stop_file is not None and self.stop_file.exists():
+                    self.reason = f"a file {self.stop_file.name} in the folder"
         return self.reason is not None
 
     def __enter__(self) -> Stopping:
