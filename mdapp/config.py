@@ -196,6 +196,7 @@ class AnalyseConfig(Record):
     run: tuple[str, ...] = option(help="Run folders, or trajectory files of any program.")
     output: str | None = option(None, "Folder of numbers and plots; RUN/report when not given.", short="o", metavar="FOLDER")
     start: float = option(0.0, "Leave out what lies before this time.", unit="fs")
+    topology: str | None = option(None, "PDB file with the same atoms, for formats that know no elements (dcd, xtc, trr, nc).", metavar="FILE.pdb")
     plots: bool = option(True, "Draw PNG files beside the numbers.")
 
     def check(self) -> None:

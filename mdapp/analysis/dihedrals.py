@@ -14,9 +14,9 @@ import numpy as np
 if TYPE_CHECKING:
     import mdtraj
 
-REGIONS = {  # phi from, to; psi from, to, in degrees; psi may pass through 180
+REGIONS = {  # phi from, to; psi from, to, in degrees; both may pass through 180
     "alpha": (-160.0, -20.0, -120.0, 50.0),
-    "beta and PPII": (-180.0, -20.0, 50.0, 240.0),
+    "beta and PPII": (-200.0, -20.0, 50.0, 240.0),
     "left-handed": (20.0, 120.0, -40.0, 100.0),
 }
 

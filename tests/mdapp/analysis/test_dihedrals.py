@@ -66,7 +66,7 @@ def test_water_has_no_backbone():
 
 def test_helix_and_strand_are_told_apart_and_shares_sum_to_one(tmp_path):
     topology, _ = ace_ala_nme()
-    angles = np.array([[-60, -45], [-65, -40], [-120, 130], [-75, 150], [-75, -175], [55, 45], [150, -100]], dtype=float)
+    angles = np.array([[-60, -45], [-65, -40], [-120, 130], [-75, 150], [175, -175], [55, 45], [150, -100]], dtype=float)
     series = Ramachandran(np.arange(7.0), ("ALA2",), angles[:, :1], angles[:, 1:])
     shares = series.populations()
     assert shares["alpha"] == pytest.approx(2 / 7) and shares["beta and PPII"] == pytest.approx(3 / 7)
