@@ -80,7 +80,7 @@ def _sound_numbers(atoms: Atoms) -> list[Finding]:
         bad = np.flatnonzero(~np.isfinite(values.reshape(len(atoms), -1)).all(axis=1))
         if len(bad):
             found.append(Finding("refuse", f"The {what} of {_name(atoms, bad[0])} is not finite ({len(bad)} of {len(atoms)} atoms)."))
-    light = np.flatnonzero(~(atoms.get_masses() > 0))
+    light = np.flatnonzero(atoms.get_masses() <= 0)
     if len(light):
         found.append(Finding("refuse", f"The mass of {_name(atoms, light[0])} is {atoms.get_masses()[light[0]]:g} amu; masses must be above zero."))
     dummies = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols)))

@@ -166,9 +166,9 @@ def _by_ase(path: Path, kind: str, index: int) -> tuple[Atoms, list[str], int]:
 
                 options = {"fractional_occupancies": True} if kind == "cif" else {}
                 reader = ioformats[kind]
+                every = () if reader.single else (slice(None),)
                 with open(path, "rb") if reader.isbinary else open(path, encoding="utf-8", errors="replace") as stream:
-                    found = reader.read(stream, slice(None), **options) if not reader.single else reader.read(stream, **options)
-                images = [found] if isinstance(found, Atoms) else list(found)
+                    images = list(reader.read(stream, *every, **options))
                 count = len(images)
                 atoms = images[index] if -count <= index < count else None
         notes += sorted({str(entry.message).splitlines()[0] for entry in caught if issubclass(entry.category, UserWarning)})

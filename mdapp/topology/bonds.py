@@ -1,8 +1,8 @@
 """Covalent bonds from distances, and the molecules that they make.
 
 Two atoms are bonded when they are closer than 1.25 times the sum of their covalent radii (Cordero et al., Dalton Trans. 2008, 2832, as tabulated
-by ASE). Strained frames are kept sound by valence: a hydrogen has one partner, the relatively closest, and an atom of the
-second row no more than its octet allows; surplus bonds go, the relatively longest first. Ions (alkali, alkaline earth), noble gases and metal-metal
+by ASE), a hydrogen and another atom within 1.4 times. Strained frames are kept sound by valence: a hydrogen has one partner, the relatively closest, and
+an atom of the second row no more than its octet allows; surplus bonds go, the relatively longest first. Ions (alkali, alkaline earth), noble gases and metal-metal
 contacts make no bonds: nothing covalent is there to be watched.
 """
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from ase.data import covalent_radii
 
 REACH = 1.25  # times the sum of covalent radii
+REACH_HYDROGEN = 1.4  # for X-H; safe because a hydrogen has one partner
 MOST_BONDS = {1: 1, 5: 4, 6: 4, 7: 4, 8: 3, 9: 1, 14: 6, 15: 6, 16: 6, 17: 4, 34: 6, 35: 4, 53: 6}
 NONMETALS = frozenset((1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 32, 33, 34, 35, 51, 52, 53))
 BONDLESS = frozenset((2, 10, 18, 36, 54, 86, 3, 11, 19, 37, 55, 87, 4, 12, 20, 38, 56, 88))  # noble gases, alkali, alkaline earth
@@ -60,9 +61,10 @@ def find_bonds(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc
     nonmetal = np.isin(numbers, list(NONMETALS))
     if can_bond.sum() < 2:
         return np.zeros((0, 2), dtype=np.int64)
-    i, j, distances = close_pairs(positions, cell, pbc, 2.0 * REACH * radii[can_bond].max())
+    i, j, distances = close_pairs(positions, cell, pbc, max(2.0 * REACH * radii[can_bond].max(), REACH_HYDROGEN * (radii[can_bond].max() + covalent_radii[1])))
     stretch = distances / (radii[i] + radii[j])
-    bonded = (stretch < REACH) & (i != j) & can_bond[i] & can_bond[j] & (nonmetal[i] | nonmetal[j])
+    reach = np.where((numbers[i] == 1) ^ (numbers[j] == 1), REACH_HYDROGEN, REACH)
+    bonded = (stretch < reach) & (i != j) & can_bond[i] & can_bond[j] & (nonmetal[i] | nonmetal[j])
     i, j, stretch = np.minimum(i, j)[bonded], np.maximum(i, j)[bonded], stretch[bonded]
     order = np.lexsort((j, i, stretch))  # the surest bonds first
     degree = np.zeros(len(numbers), dtype=int)
