@@ -26,7 +26,11 @@ class Bernstein(torch.nn.Module):
         log_t = -BERNSTEIN_GAMMA * d[:, None]
         log_1mt = torch.log(-torch.expm1(log_t.clamp(max=-1e-6)))
         k = self.k.to(d.dtype)
-        return torch.exp(self.log_binomial.to(d.dtype) + k * log_t + (self.n - k) * log_1mt)
+        log_b = self.log_binomial.to(d.dtype) + k * log_t + (self.n - k) * log_1mt
+        if d.dtype == torch.float64:
+            return torch.exp(log_b)
+        # values that single precision cannot tell from 0 beside the others; as subnormal numbers they would halve the speed
+        return torch.where(log_b > -46.0, torch.exp(log_b), 0.0)
 
 
 class PhysNet(torch.nn.Module):

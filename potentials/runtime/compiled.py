@@ -28,43 +28,41 @@ def plain_energy_forces(potential: Potential) -> EnergyForces:
     return energy_forces
 
 
-def compiled_energy_forces(potential: Potential, example: AtomicGraph) -> EnergyForces:
-    """The same, compiled.
+class CompiledEnergyForces:
+    """The same, compiled on the first batch of two or more structures that comes; later batches may have other sizes.
 
-    Parameters
-    ----------
-    example : a batch of two or more structures to trace with; later batches may have other sizes. Structures come one
-        at a time, or with fewer than two pairs, to the plain function.
-
-    Raises
-    ------
-    ValueError : `example` is a single structure, or has long-range pairs.
+    Single structures, graphs with fewer than two pairs and graphs with long-range pairs go to the plain function. The
+    parameters are those of `potential`, also after they were changed in place.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx
 
-    if example.n_structures < 2 or example.long_range is not None:
-        raise ValueError("compiled_energy_forces needs an example of two or more structures without long-range pairs.")
-    names = [name for name, _ in potential.named_parameters()]
-    parameters = [parameter for _, parameter in potential.named_parameters()]
+    def __init__(self, potential: Potential):
+        self.potential = potential
+        self.plain = plain_energy_forces(potential)
+        self.parameters = [parameter for _, parameter in potential.named_parameters()]
+        self._compiled: Callable[..., tuple[Tensor, Tensor]] | None = None
 
-    def function(parameters: list[Tensor], *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        graph = _graph(tensors)
-        atoms = torch.func.functional_call(potential, dict(zip(names, parameters)), (graph,))
-        energy = sum_over_atoms(atoms.double(), graph)
-        (gradient,) = torch.autograd.grad(energy.sum(), graph.positions, create_graph=True)
-        return energy, -gradient
+    def __call__(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
+        if graph.n_structures < 2 or graph.edges.n_pairs < 2 or graph.long_range is not None:
+            return self.plain(graph)
+        if self._compiled is None:
+            self._compiled = self._compile(graph)
+        return self._compiled(self.parameters, *_tensors(graph))
 
-    trace = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(parameters, *_tensors(example))
-    _reattach(trace)
-    compiled = torch.compile(trace, dynamic=True)
-    plain = plain_energy_forces(potential)
+    def _compile(self, example: AtomicGraph) -> Callable[..., tuple[Tensor, Tensor]]:
+        from torch.fx.experimental.proxy_tensor import make_fx
 
-    def energy_forces(graph: AtomicGraph) -> tuple[Tensor, Tensor]:
-        if graph.n_structures < 2 or graph.edges.n_pairs < 2:
-            return plain(graph)
-        return compiled(parameters, *_tensors(graph))
+        names = [name for name, _ in self.potential.named_parameters()]
 
-    return energy_forces
+        def function(parameters: list[Tensor], *tensors: Tensor) -> tuple[Tensor, Tensor]:
+            graph = _graph(tensors)
+            atoms = torch.func.functional_call(self.potential, dict(zip(names, parameters)), (graph,))
+            energy = sum_over_atoms(atoms.double(), graph)
+            (gradient,) = torch.autograd.grad(energy.sum(), graph.positions, create_graph=True)
+            return energy, -gradient
+
+        trace = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(self.parameters, *_tensors(example))
+        _reattach(trace)
+        return torch.compile(trace, dynamic=True)
 
 
 def _reattach(trace: torch.fx.GraphModule) -> None:

@@ -1,0 +1,253 @@
+"""The ASE face of any potential, and the one function that turns words into a calculator."""
+from __future__ import annotations
+
+import glob
+import importlib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.data import chemical_symbols
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from potentials import checkpoint
+from potentials.checkpoint import Card, PotentialFileError
+from potentials.potential import Potential
+from potentials.registry import UnknownName
+from potentials.runtime.evaluator import Evaluator, System
+
+SHIPPED = files("potentials") / "shipped"
+
+
+class PotentialCalculator(Calculator):
+    """An ASE calculator over a potential.
+
+    Gives energy, energies, free_energy, forces, stress (eV, Å); beside them, where the potential knows them,
+    ``results["charges"]`` and the parts of the energy in ``results["energy_terms"]``. The total charge and the
+    multiplicity are read from ``atoms.info`` ("charge", "multiplicity").
+
+    Parameters
+    ----------
+    potential : any `Potential`.
+    device : "cpu" or "cuda", also "cuda:1".
+    skin : Å, of the neighbour list.
+    name : how messages call it.
+
+    Raises
+    ------
+    ValueError : at the first calculation: an element that the potential does not know, or a charge that means nothing to it.
+    """
+
+    implemented_properties = ["energy", "energies", "free_energy", "forces", "stress"]
+
+    def __init__(self, potential: Potential, device: str = "cpu", skin: float = 0.5, name: str = "", source: Path | None = None):
+        super().__init__()
+        self.evaluator = Evaluator(potential, device=checked_device(device), skin=skin)
+        self.potential = potential
+        self.card: Card = getattr(potential, "card", Card())
+        self.elements = potential.elements
+        self.cutoff = potential.cutoff
+        self.knows_charge = potential.knows_charge
+        self.source = source
+        self.title = name or getattr(type(potential), "name", type(potential).__name__)
+        self._seen: tuple[np.ndarray, np.ndarray, System] | None = None
+        self._with_stress = False
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What changed since the last calculation: one comparison of each array, nothing else."""
+        if self._seen is None:
+            return list(all_changes)
+        positions, cell, system = self._seen
+        changes = [] if np.array_equal(positions, atoms.positions) else ["positions"]
+        if not np.array_equal(cell, atoms.cell.array):
+            changes.append("cell")
+        if not self._system(atoms).same(system):
+            changes.append("numbers")
+        return changes
+
+    def calculate(self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",), system_changes: Sequence[str] = all_changes) -> None:
+        if atoms is None:
+            raise ValueError("PotentialCalculator.calculate needs atoms, got None.")
+        positions, cell = atoms.positions.copy(), np.array(atoms.cell.array)
+        system = self._system(atoms)
+        if self._seen is None or not system.same(self._seen[2]):
+            self._check(atoms)
+        self.results = {}
+        self._seen = None
+        # a barostat asks for forces first and for the stress after: whoever asked once gets both at once from then on
+        self._with_stress = self._with_stress or "stress" in properties
+        if "stress" in properties and not atoms.pbc.all():
+            raise PropertyNotImplementedError("stress needs a cell that is periodic along all three vectors.")
+        with_stress = self._with_stress and bool(atoms.pbc.all())
+        r = self.evaluator(system, positions, cell, stress=with_stress)
+        energy = float(r.energy[0])
+        results = {"energy": energy, "free_energy": energy, "energies": r.energies.double().cpu().numpy()}
+        assert r.forces is not None
+        results["forces"] = r.forces.double().cpu().numpy()
+        if r.stress is not None:
+            results["stress"] = full_3x3_to_voigt_6_stress(r.stress[0].double().cpu().numpy())
+        if r.outputs.terms:
+            results["energy_terms"] = {name: float(term.sum()) for name, term in r.outputs.terms.items()}
+        if r.outputs.charges is not None:
+            results["charges"] = r.outputs.charges.double().cpu().numpy()
+        if r.outputs.hirshfeld_ratios is not None:
+            results["hirshfeld_ratios"] = r.outputs.hirshfeld_ratios.double().cpu().numpy()
+        self.results = results
+        self._seen = (positions, cell, system)
+        self.atoms = atoms
+
+    def reset(self) -> None:
+        super().reset()
+        self._seen = None
+
+    def _system(self, atoms: Atoms) -> System:
+        charge, multiplicity = atoms.info.get("charge", 0.0), atoms.info.get("multiplicity", 1)
+        return System(np.array(atoms.numbers), np.array(atoms.pbc), float(charge), float(multiplicity) - 1.0)
+
+    def _check(self, atoms: Atoms) -> None:
+        refuse_unknown_elements(self.elements, atoms.numbers, self.title)
+        charge = float(atoms.info.get("charge", 0.0))
+        if charge and not self.knows_charge:
+            raise ValueError(
+                f"The structure has a total charge of {charge:+g} e, which means nothing to the potential {self.title}. "
+                "Use a potential that knows charges, or a neutral structure."
+            )
+
+
+def refuse_unknown_elements(elements: Sequence[int] | None, numbers: np.ndarray, name: str) -> None:
+    """ValueError if there is an element that a potential does not know."""
+    if elements is None:
+        return
+    foreign = sorted(set(int(z) for z in numbers) - set(elements))
+    if foreign:
+        known = ", ".join(chemical_symbols[z] for z in elements)
+        raise ValueError(f"The potential {name} does not know {', '.join(chemical_symbols[z] for z in foreign)}; it knows {known}.")
+
+
+def load_potential(spec: str | Path, dtype: str | None = None) -> Potential:
+    """A potential from a file, or a shipped one by its name or file name: a torch module, graph in, energies of atoms out.
+
+    Raises
+    ------
+    PotentialFileError : no such file, or one that cannot be used.
+    """
+    file = _file_of(spec)
+    if file is None:
+        raise PotentialFileError(_not_found(str(spec)))
+    return checkpoint.load_potential(file, dtype)
+
+
+def load_calculator(
+    spec: str | Path | Sequence[str | Path], device: str = "cpu", dtype: str | None = None, long_range_cutoff: float | None = None
+) -> Calculator:
+    """An ASE calculator from what `--potential` takes.
+
+    Parameters
+    ----------
+    spec : in this order: a potential file; a registered name (`so3krates`, `lj`, `emt`, or another package's); the file
+        name of a shipped potential; `ase:package.module:Class` for any ASE calculator.
+    device : "cpu", "cuda" or "cuda:N".
+    dtype : "float32" or "float64" for the network; as stored when not given.
+    long_range_cutoff : Å; refused for a potential without long-range terms.
+
+    Raises
+    ------
+    PotentialFileError : a file that is missing or cannot be used.
+    ValueError : an unknown name, device or dtype.
+    """
+    if dtype is not None and dtype not in checkpoint.DTYPES:
+        raise ValueError(f"dtype is '{dtype}'; allowed: {', '.join(checkpoint.DTYPES)}.")
+    members = _members(spec)
+    if len(members) > 1:
+        raise ValueError(f"--potential names {len(members)} files; committees are not supported yet: give one.")
+    text = str(members[0])
+    file = _file_of(text)
+    if file is not None:
+        potential = checkpoint.load_potential(file, dtype)
+        if long_range_cutoff is not None and potential.long_range_cutoff is None:
+            raise ValueError(f"long_range_cutoff means nothing to {file.name}: the potential has no long-range terms.")
+        return PotentialCalculator(potential, device=device, name=file.name, source=file)
+    if text.startswith("ase:"):
+        return _ase_calculator(text)
+    from potentials.named import named
+
+    try:
+        factory = named.get(text)
+    except UnknownName:
+        raise PotentialFileError(_not_found(text)) from None
+    return factory(device=device, dtype=dtype)
+
+
+def shipped() -> list[Path]:
+    """The potential files that come with the program."""
+    return sorted(Path(str(f)) for f in SHIPPED.iterdir() if f.name.endswith(".pt"))
+
+
+def checked_device(device: str) -> torch.device:
+    """The device of that name.
+
+    Raises
+    ------
+    ValueError : no such device on this machine.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device is '{device}'; allowed: cpu, cuda, cuda:0, cuda:1, ...") from None
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device is '{device}'; allowed: cpu, cuda, cuda:0, cuda:1, ...")
+    if found.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (found.index or 0) >= count:
+            raise ValueError(f"device is '{device}', but torch finds {count} CUDA device(s) here. Use --device cpu.")
+    return found
+
+
+def _members(spec: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    specs = [spec] if isinstance(spec, (str, Path)) else list(spec)
+    if not specs:
+        raise ValueError("No potential given.")
+    found: list[str | Path] = []
+    for one in specs:
+        matches = sorted(glob.glob(str(one))) if any(c in str(one) for c in "*?[") and not Path(one).exists() else []
+        found.extend(matches or [one])
+    return found
+
+
+def _file_of(spec: str | Path) -> Path | None:
+    """The file that a word stands for: itself, or a shipped potential by its name or file name."""
+    path = Path(spec)
+    if path.exists():
+        return path
+    text = str(spec)
+    for candidate in shipped():
+        if text in (candidate.name, candidate.stem):
+            return candidate
+    return None
+
+
+def _not_found(text: str) -> str:
+    from potentials.named import named
+
+    names = [*named.names(), *(f.name for f in shipped())]
+    return f"No potential '{text}': no such file, and no potential of that name. Known names: {', '.join(names)}; or ase:package.module:Class."
+
+
+def _ase_calculator(text: str) -> Calculator:
+    module_name, _, class_name = text[len("ase:") :].rpartition(":")
+    if not module_name or not class_name:
+        raise ValueError(f"--potential is '{text}'; expected ase:package.module:Class, for instance ase:ase.calculators.lj:LennardJones.")
+    try:
+        kind = getattr(importlib.import_module(module_name), class_name)
+    except ImportError as error:
+        raise ValueError(f"'{text}': cannot import {module_name} ({error}). Is its package installed?") from error
+    except AttributeError:
+        raise ValueError(f"'{text}': {module_name} has no class {class_name}.") from None
+    calculator = kind()
+    calculator.elements = None
+    calculator.card = Card(level_of_theory=f"whatever {class_name} of {module_name} computes")
+    return calculator

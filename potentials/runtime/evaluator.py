@@ -1,0 +1,111 @@
+"""One call from positions to energy, forces and stress, for a system that moves: the neighbour list is kept between calls.
+
+Pairs are found with a skin and kept while they are complete; at each call those within the cutoff are picked out, so that
+the potential computes nothing on pairs that do not count.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from potentials.derivatives import Results, energy_forces_stress
+from potentials.graph import AtomicGraph, Edges, pair_vectors
+from potentials.neighbours import edges_of
+from potentials.neighbours.skin import Reference, still_valid
+from potentials.potential import Potential
+
+Derive = Callable[..., Results]
+
+
+@dataclass(frozen=True)
+class System:
+    """What does not move."""
+
+    numbers: np.ndarray  # (n_atoms,)
+    pbc: np.ndarray  # (3,) bool
+    charge: float = 0.0
+    unpaired: float = 0.0
+
+    def same(self, other: System | None) -> bool:
+        return (
+            other is not None
+            and np.array_equal(self.numbers, other.numbers)
+            and np.array_equal(self.pbc, other.pbc)
+            and (self.charge, self.unpaired) == (other.charge, other.unpaired)
+        )
+
+
+class Evaluator:
+    """Evaluates one potential, call after call.
+
+    Parameters
+    ----------
+    potential : already on `device` and in its precision; its parameters are frozen here.
+    skin : Å, added to the cutoff when pairs are searched.
+    derive : energy, forces and stress of a graph; the plain one of `potentials.derivatives`, or a faster twin.
+    """
+
+    def __init__(self, potential: Potential, device: torch.device | str = "cpu", skin: float = 0.5, derive: Derive = energy_forces_stress):
+        self.potential = potential.to(device).eval().requires_grad_(False)
+        self.device = torch.device(device)
+        self.skin = skin
+        self.derive = derive
+        self.searches = 0  # how often pairs were searched
+        self.calls = 0
+        self._system: System | None = None
+        self._lists: list[_SkinList] = []
+
+    def __call__(self, system: System, positions: np.ndarray, cell: np.ndarray, *, stress: bool = False) -> Results:
+        """Energy, forces and (on request) stress of one structure; see `potentials.derivatives.Results`."""
+        graph = self.graph(system, positions, cell)
+        return self.derive(self.potential, graph, stress=stress)
+
+    def graph(self, system: System, positions: np.ndarray, cell: np.ndarray) -> AtomicGraph:
+        """The graph of one structure, with pairs from the kept lists."""
+        self.calls += 1
+        if not system.same(self._system):
+            self._start(system)
+        r = torch.from_numpy(np.array(positions, dtype=np.float64)).to(self.device)
+        h = np.where(system.pbc[:, None], cell, 0.0) if not system.pbc.all() else np.array(cell, dtype=np.float64)
+        frame = AtomicGraph(r, self._numbers, self._structure, torch.from_numpy(h)[None].to(self.device), _NO_EDGES, self._charge, self._unpaired)
+        found = [pairs.within(frame, positions, cell, system.pbc, self) for pairs in self._lists]
+        return AtomicGraph(
+            r, frame.numbers, frame.structure, frame.cell, found[0], frame.charge, frame.unpaired, found[1] if len(found) > 1 else None
+        )
+
+    def _start(self, system: System) -> None:
+        def constant(values: object, dtype: torch.dtype) -> Tensor:
+            return torch.as_tensor(values, dtype=dtype, device=self.device)
+
+        self._system = system
+        self._numbers = constant(np.asarray(system.numbers, dtype=np.int64), torch.int64)
+        self._structure = torch.zeros(len(system.numbers), dtype=torch.int64, device=self.device)
+        self._charge, self._unpaired = constant([system.charge], torch.float64), constant([system.unpaired], torch.float64)
+        far = self.potential.long_range_cutoff
+        self._lists = [_SkinList(self.potential.cutoff)] + ([_SkinList(far)] if far is not None else [])
+
+
+class _SkinList:
+    """Pairs within a cutoff, searched with a skin when they may have become incomplete."""
+
+    def __init__(self, cutoff: float):
+        self.cutoff = cutoff
+        self.reference: Reference | None = None
+        self.edges = _NO_EDGES
+
+    def within(self, frame: AtomicGraph, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, owner: Evaluator) -> Edges:
+        if self.reference is None or not still_valid(self.reference, positions, cell, self.cutoff, owner.skin):
+            self.edges = edges_of(positions, cell, pbc, self.cutoff + owner.skin).to(owner.device)
+            self.reference = Reference(np.array(positions), np.array(cell), np.array(pbc))
+            owner.searches += 1
+        n, e = self.edges.n_pairs, self.edges
+        r_ij = pair_vectors(frame, e)
+        near = torch.nonzero((r_ij * r_ij).sum(1) < self.cutoff**2)[:, 0]
+        return Edges.of_pairs(e.centres[:n].index_select(0, near), e.neighbours[:n].index_select(0, near), e.shifts[:n].index_select(0, near))
+
+
+_NO_EDGES = Edges(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.float64))
