@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -92,8 +93,8 @@ def relax(
     moving = atoms.copy()
     moving.arrays.pop("momenta", None)
     moving.calc = atoms.calc
-    mask = None if cell is None else _strain_mask(moving, cell)
-    target = moving if cell is None else FrechetCellFilter(
+    mask = np.zeros(6, dtype=bool) if cell is None else _strain_mask(moving, cell)
+    target: Any = moving if cell is None else FrechetCellFilter(
         moving, mask=mask, scalar_pressure=cell.pressure, hydrostatic_strain=cell.hydrostatic, constant_volume=cell.constant_volume)
 
     n_steps, reason, last = 0, "", None
@@ -106,7 +107,7 @@ def relax(
             stress = None if cell is None else _largest_stress(moving, cell, mask)
             if on_step is not None:
                 on_step(n_steps, energy, force)
-            if force <= fmax and (stress is None or stress <= cell.stress_max):
+            if force <= fmax and (cell is None or stress is None or stress <= cell.stress_max):
                 reason = "converged"
                 break
             if should_stop is not None and should_stop():

@@ -152,8 +152,8 @@ def running_mean(values: np.ndarray, width: int) -> np.ndarray:
 
 def plus_minus(value: float, error: float) -> str:
     """'0.012 ± 0.003': as many digits as the error carries (two of its own)."""
-    if not np.isfinite(error) or error <= 0:
-        return f"{value:.4g}"
+    if not np.isfinite(error) or error <= 1e-12:
+        return f"{round(value, 12):.4g}"
     digits = int(max(1 - np.floor(np.log10(error)), 0))
     if digits > 6 or error < 1e-4 * abs(value):
         return f"{value:.5g} ± {error:.1g}"

@@ -96,8 +96,8 @@ def _analyse_one(config: AnalyseConfig, source: Source, folder: Path) -> Report:
 
     drift = thermo.drift_meV()
     means = {name: _sound_mean(getattr(thermo, name)) for name in thermo.present()} if len(thermo) else {}
-    judgement = judge(drift=drift, temperature=means.get("T_K"), target_K=source.target_K, bonds=measured.bonds,
-                      stopped_by=source.stopped_by, warnings=source.warnings)
+    judgement = judge(drift=drift, temperature=means.get("T_K"), target_K=source.target_K,
+                      bonds=measured.bonds if measured.n_frames > 1 else None, stopped_by=source.stopped_by, warnings=source.warnings)
     rows = _rows(measured, thermo, drift, means, source)
     summary = _summary(source, measured, thermo, drift, means, judgement, remarks)
 
@@ -139,7 +139,9 @@ def _rows(measured: Measured, thermo: Thermo, drift: Drift | None, means: dict[s
     if measured.gyration is not None:
         rows.append(("Rg", f"{_shown(mean_with_error(measured.gyration.radius_A))} Å"))
     if measured.bonds is not None:
-        rows.append(("bonds", f"{measured.bonds.n_bonds}, at most {measured.bonds.worst_A.max():.2f} Å off the start; broken in {measured.bonds.broken_frames} frames"))
+        bonds = measured.bonds
+        rows.append(("bonds",
+                     f"{bonds.n_bonds}, at most {bonds.worst_A.max():.2f} Å off the start; broken in {bonds.broken_frames} of {measured.n_frames} frames"))
     if measured.ramachandran is not None:
         shares = {name: share for name, share in measured.ramachandran.populations().items() if share >= 0.005}
         rows.append(("backbone", ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())))
@@ -176,7 +178,7 @@ def _summary(source: Source, measured: Measured, thermo: Thermo, drift: Drift | 
 
 def _write(folder: Path, source: Source, thermo: Thermo, measured: Measured, means: dict[str, Mean], judgement: Judgement,
            rows: list[tuple[str, str]], remarks: list[str], summary: dict[str, Any], *, plots: bool) -> None:
-    from mdapp import __version__
+    from mdapp import version
     from mdapp.report import Picture, html_report
 
     if thermo.present():
@@ -191,7 +193,7 @@ def _write(folder: Path, source: Source, thermo: Thermo, measured: Measured, mea
         for name, caption, figure in _figures(thermo, measured, means, source):
             pictures.append(Picture(save(figure, folder / f"{name}.png"), caption))
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    page = html_report(source.name, judgement.word, judgement.sentence, rows, pictures, remarks, source.settings_text, f"Made by mdapp {__version__}.")
+    page = html_report(Path(source.name).name or source.name, judgement.word, judgement.sentence, rows, pictures, remarks, source.settings_text, f"Made by mdapp {version()}.")
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
@@ -222,7 +224,8 @@ def _figures(thermo: Thermo, measured: Measured, means: dict[str, Mean], source:
 def _folders(config: AnalyseConfig, sources: list[Source]) -> list[Path]:
     """One folder a report; refused where it holds something that is not a report of ours."""
     if config.output is None:
-        folders = [source.folder / "report" if source.folder else source.path.with_name(f"{source.path.stem}-report") for source in sources]
+        folders = [source.folder / "report" if source.folder else source.path.with_name(f"{source.path.stem}-report")
+                   for source in sources]
     elif len(sources) == 1:
         folders = [Path(config.output)]
     else:

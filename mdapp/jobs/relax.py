@@ -122,7 +122,8 @@ def _relax_one(config: RelaxConfig, source: str, atoms: Atoms, target: Path, scr
     from mdapp.relax import CellRelaxation, RelaxationFailed
     from mdapp.relax import relax as follow
 
-    name, start = Path(source).name, {}
+    name = Path(source).name
+    start: dict[str, float] = {}
 
     def show(step: int, energy: float, fmax: float) -> None:
         start.setdefault("energy", energy)
@@ -131,7 +132,8 @@ def _relax_one(config: RelaxConfig, source: str, atoms: Atoms, target: Path, scr
                     f"fmax {fmax:.4f} eV/Å (asked {config.fmax:g})")
 
     cell = CellRelaxation(pressure=config.pressure * PER_BAR) if config.cell else None
-    problem = None
+    found: Relaxed | None
+    end: Atoms | None
     try:
         found = follow(atoms, config.optimiser, config.fmax, config.steps, cell, show, stop)
         end, problem = found.atoms, None if found.converged else found.reason
@@ -152,7 +154,7 @@ def _relax_one(config: RelaxConfig, source: str, atoms: Atoms, target: Path, scr
     else:
         _write(target, end, config, problem)
         one = One(source, target, found, start["energy"], start["fmax"], _moved(atoms, end), _bonds_changed(atoms, end), problem)
-    _show(one, screen, place)
+    _show(one, config, screen, place)
     return one
 
 
@@ -249,15 +251,16 @@ def _header(config: RelaxConfig, structures: Sequence[tuple[str, Atoms]], target
         ("output", str(targets[0] if len(targets) == 1 else targets[0].parent))])
 
 
-def _show(one: One, screen: Screen, place: str) -> None:
+def _show(one: One, config: RelaxConfig, screen: Screen, place: str) -> None:
     name = Path(one.source).name
     if one.relaxed is not None:
         end = one.relaxed
         word = "converged" if end.converged else "not converged"
-        screen.say(f"{place}{name}: {word} after {end.n_steps} steps  E {one.energy_start:.4f} -> {end.energy:.4f} eV "
+        steps = f"{end.n_steps} step{'s' if end.n_steps != 1 else ''}"
+        screen.say(f"{place}{name}: {word} after {steps}  E {one.energy_start:.4f} -> {end.energy:.4f} eV "
                    f"({end.energy - one.energy_start:+.4f})  fmax {one.fmax_start:.3f} -> {end.fmax:.4f} eV/Å  moved {one.moved_A:.3f} Å")
-    if one.problem:
-        screen.warn(f"{name}: {one.problem}")
+    if one.problem and (one.relaxed is None or one.relaxed.n_steps < config.steps):  # that the steps ran out is in the line above
+        screen.warn(f"{name}: {one.problem.rstrip('.')}.")
     if one.bonds_changed:
         more = f" and {len(one.bonds_changed) - 6} more" if len(one.bonds_changed) > 6 else ""
         screen.warn(f"{name}: bonds changed on the way: {', '.join(one.bonds_changed[:6])}{more}.")
@@ -271,7 +274,8 @@ def _close(config: RelaxConfig, results: list[One], asked: int, stopped: str | N
         verdict, exit_code, why = "stopped", EXIT_GUARD, f"the potential gave numbers that are not finite; {done} of {asked} structures converged."
     elif done < asked:
         verdict, exit_code, why = "not converged", EXIT_NOT_CONVERGED, (
-            f"{done} of {asked} structures reached {config.fmax:g} eV/Å in {config.steps} steps. Give more --steps, or try --optimiser fire.")
+            f"{'the structure has not' if asked == 1 else f'{asked - done} of {asked} structures have not'} come down to {config.fmax:g} eV/Å. "
+            "Give more --steps, or try --optimiser fire.")
     else:
         verdict, exit_code, why = "finished", EXIT_FINISHED, f"{'the structure is' if asked == 1 else f'all {asked} structures are'} relaxed."
     written = [one.written for one in results if one.written is not None]

@@ -1,6 +1,8 @@
 """One function a figure. Numbers come in ready from `mdapp.analysis`; nothing is computed here but what the eye needs."""
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,6 +22,7 @@ MAP_FROM = 2000  # points from which a Ramachandran map says more than dots
 def temperature(thermo: Thermo, mean: Mean | None = None, target_K: float | None = None) -> Figure:
     """Kinetic temperature against time, with its running mean and the target."""
     with look():
+        assert thermo.T_K is not None
         figure, axes = panel()
         _series(axes, thermo.time_ps, thermo.T_K, BLUE, "kinetic temperature")
         if target_K is not None:
@@ -48,6 +51,7 @@ def energies(thermo: Thermo) -> Figure:
 def conserved_energy(thermo: Thermo) -> Figure:
     """The conserved energy per atom against time, with the straight line whose slope is the drift."""
     with look():
+        assert thermo.conserved_eV is not None
         figure, axes = panel()
         values = 1000 * (thermo.conserved_eV - thermo.conserved_eV[0]) / thermo.n_atoms
         _series(axes, thermo.time_ps, values, GREEN, "conserved energy", smooth=False)
@@ -182,12 +186,12 @@ def _series(axes: Axes, t: np.ndarray, values: np.ndarray, colour: str, label: s
         axes.set_xlim(t[0], t[-1])
 
 
-def _colour_bar(figure: Figure, axes: Axes, image: object, label: str) -> None:
+def _colour_bar(figure: Figure, axes: Axes, image: Any, label: str) -> None:
     """As high as the axes, whatever their aspect."""
     figure.colorbar(image, cax=axes.inset_axes((1.04, 0.0, 0.045, 1.0)), label=label)
 
 
-def _plain(value: float, _: int) -> str:
+def _plain(value: float, _: float) -> str:
     """Numbers on a logarithmic axis as people write them, and only those that begin with 1, 2 or 5."""
     return f"{value:g}" if f"{value:e}"[0] in "125" else ""
 

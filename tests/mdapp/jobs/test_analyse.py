@@ -220,3 +220,8 @@ def test_what_cannot_be_read_is_refused_and_leaves_nothing(here, word, capsys):
     said = capsys.readouterr().err
     assert "Traceback" not in said and 0 < len(said.strip().splitlines()) <= 3
     assert sorted(here.iterdir()) == before
+
+
+def test_one_frame_is_no_evidence_of_sound_bonds(here):
+    write("one.xyz", molecule("CH3OH"))
+    assert analyse(AnalyseConfig(run="one.xyz", plots=False)).reports[0].judgement.word == "not judged"

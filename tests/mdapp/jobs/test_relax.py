@@ -75,7 +75,7 @@ def test_what_runs_out_of_steps_is_written_and_ends_with_6(folder, capsys):
     said = capsys.readouterr()
     summary = json.loads(said.out)
     assert code == summary["exit_code"] == 6 and summary["verdict"] == "not converged"
-    assert summary["structures"][0]["steps"] == 1 and "1 steps were not enough" in said.err
+    assert summary["structures"][0]["steps"] == 1 and "not converged after 1 step " in said.err
     assert (folder / "water-relaxed.extxyz").exists()
 
 
