@@ -153,7 +153,7 @@ def silent() -> Screen:
 
 def progress_line(p: Progress) -> str:
     """'  12000/20000   6.00 ps   T 301 K   drift 0.02 meV/atom/ps   guards ok   8.1 ms/step   5.3 ns/day   1:05 left'"""
-    drift = "drift -" if p.drift_meV is None else f"drift {p.drift_meV:+.3g} meV/atom/ps"
+    drift = "drift -" if p.drift_meV is None else f"drift {p.drift_meV:+.{3 if abs(p.drift_meV) < 10 else 0}f} meV/atom/ps"
     return (f"{p.step:>{len(str(p.steps))}}/{p.steps}  {p.time_ps:.3f} ps  T {p.temperature_K:.0f} K  {drift}  guards {p.guards}  "
             f"{p.ms_per_step:.3g} ms/step  {p.ns_per_day:.3g} ns/day  {shown_duration(p.eta_s)} left")
 

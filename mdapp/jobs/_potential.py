@@ -18,7 +18,7 @@ class LoadedPotential:
     calculator: Any
     title: str  # what a user calls it: the words of --potential
     source: str  # the file that was used, or where the name comes from
-    fingerprint: str  # SHA-256 of the file or of the name and its package's version
+    fingerprint: str  # SHA-256 of the file, or of the name where there is none
     elements: tuple[int, ...] | None  # atomic numbers; None: any, or it does not say
     cutoff: float | None  # Å
     knows_charge: bool | None
@@ -78,15 +78,13 @@ def expanded(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def fingerprint_of(source: str, specs: tuple[str, ...]) -> str:
-    """SHA-256 of the potential's files; of its name and our version where it is no file."""
-    from mdapp import version
-
+    """SHA-256 of the potential's files; of its name where it is no file."""
     digest = hashlib.sha256()
     for place in (source,) if len(specs) == 1 else specs:
         if Path(place).is_file():
             digest.update(file_hash(place).encode())
         else:
-            digest.update(f"{place} {version()}".encode())
+            digest.update(place.encode())
     return digest.hexdigest()
 
 

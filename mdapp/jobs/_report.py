@@ -1,6 +1,7 @@
 """What a run says of itself: the header, the summary that machines read, the closing block."""
 from __future__ import annotations
 
+import math
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdapp import version
+from mdapp.analysis.statistics import Drift, Mean
+from mdapp.analysis.verdict import judge
 from mdapp.config import RunConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_STOPPED
 from mdapp.quantities import shown_time
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
 
 PACKAGES = ("ase", "torch", "numpy", "scipy", "h5py", "mdtraj", "vesin")
 WATER = ("HOH", "WAT", "H2O", "SOL", "TIP3", "TIP")
-DRIFT_LIMIT = 1.0  # meV/atom/ps of the conserved energy, beyond its error bar: more is not sound
 
 
 def header(start: Start, folder: Path | None, first_step: int = 0) -> list[tuple[str, str]]:
@@ -122,7 +124,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Ending:
     """The verdict on a run as far as it has come, and why."""
 
     verdict: str  # sound, suspect or stopped
@@ -131,27 +133,65 @@ class Judgement:
     exit_code: int
 
 
-def judge(outcome: Outcome, config: RunConfig, reason: str | None, drift: tuple[float, float] | None, before: list[dict[str, Any]], n_atoms: int) -> Judgement:
+def ending(outcome: Outcome, config: RunConfig, reason: str | None, numbers: Numbers, warnings: dict[str, int]) -> Ending:
     """Sound, suspect or stopped.
 
     Parameters
     ----------
     reason : why the loop was asked to stop, where it was.
-    drift : of the conserved energy with its error, meV/atom/ps.
-    before : events of earlier sessions of the same run, as stored.
+    warnings : how often each guard raised an alarm, in all sessions of the run.
     """
     at = f"step {outcome.step} of {config.steps} ({shown_time(outcome.step * config.timestep)})"
     if outcome.reason == "guard":
         verdict = outcome.verdicts[-1]
-        return Judgement("stopped", "stopped", f"{verdict.monitor} at {at}: {verdict.reason}.", EXIT_GUARD)
-    doubts = []
-    alarmed = sorted({*outcome.warnings, *(v.monitor for v in outcome.verdicts), *(str(e.get("monitor", "")) for e in before if e.get("kind") == "guard")} - {""})
-    if alarmed:
-        doubts.append(f"{', '.join(alarmed)} raised an alarm; see events.jsonl")
-    if drift is not None and abs(drift[0]) - 2 * drift[1] > DRIFT_LIMIT:
-        doubts.append(f"the conserved energy drifts by {drift[0]:+.2g} meV/atom/ps, limit {DRIFT_LIMIT:g}; try a smaller --timestep")
-    word = "suspect" if doubts else "sound"
+        return Ending("stopped", "stopped", f"guard {verdict.monitor} at {at}: {verdict.reason}.", EXIT_GUARD)
+    target = None if config.ensemble == "nve" else config.temperature
+    judgement = judge(drift=numbers.drift, temperature=numbers.temperature, target_K=target, warnings=warnings)
+    word = "suspect" if judgement.reasons else "sound"
+    doubt = f", but {'; '.join(judgement.reasons)}." if judgement.reasons else ", no guard raised an alarm."
     if outcome.reason == "finished":
-        why = f"finished {config.steps} steps ({shown_time(config.length_fs)})" + (f", but {'; '.join(doubts)}." if doubts else ", no guard raised an alarm.")
-        return Judgement(word, "finished", why, EXIT_FINISHED)
-    return Judgement(word, "interrupted", f"interrupted by {reason or 'request'} at {at}" + (f"; {'; '.join(doubts)}." if doubts else "; nothing is lost."), EXIT_STOPPED)
+        return Ending(word, "finished", f"finished {config.steps} steps ({shown_time(config.length_fs)}){doubt}", EXIT_FINISHED)
+    return Ending(word, "interrupted", f"interrupted by {reason or 'request'} at {at}{doubt}", EXIT_STOPPED)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What the thermo table of the whole run says."""
+
+    drift: Drift | None  # of the conserved energy, meV/atom/ps
+    temperature: Mean | None  # K, the approach to equilibrium left out
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """For the closing block."""
+        found = []
+        if self.temperature is not None:
+            error = f" ± {self.temperature.error:.2g}" if self.temperature.reliable else ""
+            found.append(("T", f"{self.temperature.value:.1f}{error} K"))
+        if self.drift is not None:
+            found.append(("drift", f"{self.drift.slope:+.3g} ± {self.drift.error:.1g} meV/atom/ps of the conserved energy"))
+        return found
+
+    @property
+    def summary(self) -> dict[str, float | None]:
+        drift, mean = self.drift, self.temperature
+        return {
+            "drift_meV_atom_ps": _finite(drift.slope if drift else None), "drift_error_meV_atom_ps": _finite(drift.error if drift else None),
+            "temperature_K": _finite(mean.value if mean else None), "temperature_error_K": _finite(mean.error if mean else None),
+        }
+
+
+def numbers_of(folder: Path, n_atoms: int) -> Numbers:
+    """Drift and mean temperature from the thermo table on disk, all sessions of the run included."""
+    from mdapp.analysis.statistics import equilibrated_from, mean_with_error
+    from mdapp.analysis.thermo import thermo_of_columns
+    from mdapp.trajectory import load_series
+
+    thermo = thermo_of_columns(load_series(folder).columns, n_atoms)
+    if len(thermo) < 3 or thermo.T_K is None:
+        return Numbers(None, None)
+    return Numbers(thermo.drift_meV(), mean_with_error(thermo.T_K[equilibrated_from(thermo.T_K):]))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

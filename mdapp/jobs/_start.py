@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,18 +50,20 @@ class Start:
     warnings: tuple[str, ...] = ()
 
 
-def prepare(config: RunConfig, screen: Screen, *, relax: bool = True) -> Start:
+def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] = lambda: False, *, resumed_from: Path | None = None) -> Start:
     """Read and check everything that a run needs, evaluate the potential once, relax a strained start.
 
     Parameters
     ----------
-    relax : False leaves a strained start as it is (a resumed run brings its own positions).
+    should_stop : ends a relaxation early.
+    resumed_from : the structure that a run folder keeps; it is taken in place of the configuration's and not relaxed.
 
     Raises
     ------
     UserError : anything that makes the run impossible, with the exit code that belongs to it.
     """
-    atoms = read_structure(config.structure)
+    source = resumed_from or Path(config.structure)
+    atoms = read_structure(source)
     notes = list(atoms.info.pop("notes", ()))
     ensemble = ensemble_of(config)
     guards = guards_of(config.guard)
@@ -84,9 +87,9 @@ def prepare(config: RunConfig, screen: Screen, *, relax: bool = True) -> Start:
     original = atoms.copy()
     atoms.calc = potential.calculator
     force = first_force(atoms, potential, config.structure)
-    start = Start(config, original, atoms, potential, ensemble, guards, bonds, topology_of(original, bonds), file_hash(config.structure), force, "", tuple(warnings))
-    if force > STRAINED and relax:
-        _ease(start, screen)
+    start = Start(config, original, atoms, potential, ensemble, guards, bonds, topology_of(original, bonds), file_hash(source), force, "", tuple(warnings))
+    if force > STRAINED and resumed_from is None:
+        _ease(start, screen, should_stop)
     return start
 
 
@@ -117,7 +120,7 @@ def first_force(atoms: Atoms, potential: LoadedPotential, source: str) -> float:
     return float(np.linalg.norm(forces, axis=1).max())
 
 
-def _ease(start: Start, screen: Screen) -> None:
+def _ease(start: Start, screen: Screen, should_stop: Callable[[], bool]) -> None:
     """Relax a strained start for a few steps, and say so."""
     from mdapp.relax import RelaxationFailed
     from mdapp.relax import relax as follow
@@ -127,7 +130,7 @@ def _ease(start: Start, screen: Screen) -> None:
         start.warnings += (f"The start is strained: the largest force is {force:.3g} eV/Å. It is left as it is (--no-relax-start).",)
         return
     try:
-        found = follow(start.atoms, "fire", RELAXED, RELAX_STEPS)
+        found = follow(start.atoms, "fire", RELAXED, RELAX_STEPS, should_stop=should_stop)
     except RelaxationFailed as error:
         raise StructureError(f"{config.structure}: the start is strained (largest force {force:.3g} eV/Å) and cannot be relaxed. {error}") from None
     if found.fmax > HOPELESS:
@@ -153,8 +156,3 @@ def draw_start(start: Start) -> np.random.Generator:
     dof = degrees_of_freedom_of(start.ensemble, start.atoms)
     start.atoms.set_momenta(draw_momenta(start.atoms, start.config.temperature, for_momenta, dof), apply_constraint=False)
     return for_thermostat
-
-
-def default_output(config: RunConfig) -> Path:
-    """runs/STRUCTURE-ENSEMBLE-TEMPERATURE."""
-    return Path("runs") / f"{Path(config.structure).stem}-{config.ensemble}-{config.temperature:g}K"
