@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import math
 import os
 import sys
 import traceback
@@ -18,7 +19,7 @@ from typing import Any
 import click
 
 from mdapp import errors
-from mdapp.config import AnalyseConfig, CheckConfig, EvaluateConfig, RelaxConfig, ResumeConfig, RunConfig
+from mdapp.config import DEVICE, AnalyseConfig, CheckConfig, EvaluateConfig, RelaxConfig, ResumeConfig, RunConfig
 from mdapp.errors import UserError
 from mdapp.record import Record, nearest
 from mdapp.toml import fill, read_settings, to_toml
@@ -153,10 +154,23 @@ def add_verb(name: str, cls: type[Record], job: str, text: str) -> None:
         screen = Screen(quiet=flag["quiet"], verbose=flag["verbose"], to_stderr=flag["json"])
         result = _job(job)(config, screen)
         if flag["json"]:
-            click.echo(json.dumps(result.summary, allow_nan=False))
+            click.echo(_as_json(result.summary))
         return result.exit_code
 
     cli.add_command(click.Command(name, callback=work, params=[*options_of(cls), *flags()], help=text, short_help=text.split("\n")[0].rstrip(".")))
+
+
+def _as_json(summary: dict[str, Any]) -> str:
+    """One line of JSON; numbers that are not finite become null, paths text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(plain(summary), allow_nan=False, default=str)
 
 
 def _job(path: str) -> Callable[..., Any]:
@@ -175,6 +189,69 @@ add_verb("check", CheckConfig, "check.check", """Check a start: every check of a
 add_verb("relax", RelaxConfig, "relax.relax", """Relax structures to their nearest minimum.""")
 add_verb("analyse", AnalyseConfig, "analyse.analyse", """Analyse trajectories: numbers and plots. Also spelled analyze.""")
 add_verb("evaluate", EvaluateConfig, "evaluate.evaluate", """Evaluate a potential: its errors on labelled data.""")
+
+
+_TRAIN = {  # keys of [train] that the command line may change; their meaning stands in the file's documentation
+    "output": (click.STRING, "Folder of the training.", "FOLDER"), "epochs": (Whole(), "End after so many passes over the data.", None),
+    "max-steps": (Whole(), "End after so many steps.", None), "max-hours": (click.FLOAT, "End after so many hours.", "H"),
+    "batch-size": (Whole(), "Structures in a batch.", None), "seed": (Whole(), "Seed of weights and order.", None),
+    "device": (click.STRING, DEVICE, None), "dtype": (click.STRING, "float32 or float64.", None), "threads": (Whole(), "CPU threads.", None),
+}  # fmt: skip
+
+
+def _train(config: str | None, resume: bool, dry_run: bool, json: bool, quiet: bool, verbose: bool, traceback: bool, **changes: Any) -> int:
+    if config is None:
+        raise UserError("mdapp train: name the TOML file that describes the training.")
+    given = {key: value for key, value in changes.items() if value is not None}
+    if dry_run:
+        click.echo(_job("train.resolved")(config, given), nl=False)
+        return errors.EXIT_FINISHED
+    from mdapp.screen import Screen
+
+    result = _job("train.train")(config, Screen(quiet=quiet, verbose=verbose, to_stderr=json), resume=resume, changes=given)
+    if json:
+        click.echo(_as_json(result.summary))
+    return result.exit_code
+
+
+cli.add_command(click.Command("train", callback=_train, short_help="Train a potential on labelled structures", params=[
+    click.Argument(["config"], required=False, metavar="CONFIG.toml"),
+    click.Option(["--resume"], is_flag=True, help="Go on from last.pt in the output folder."),
+    *(click.Option([f"--{name}"], type=kind, default=None, help=text, metavar=metavar) for name, (kind, text, metavar) in _TRAIN.items()),
+    click.Option(["--compile/--no-compile"], default=None, help="Compile the training step (minutes, then pays)."),
+    *(flag for flag in flags() if flag.name != "config"),
+], help="""Train a potential on labelled structures.
+
+    The file has a table [train]: data, architecture, loss, optimiser. best.pt in the output folder is ready for `mdapp run`; a signal or a file STOP ends
+    the training with a state from which --resume goes on."""))  # fmt: skip
+
+
+@cli.command("train", short_help="Train a potential on labelled data")
+@click.argument("config", metavar="CONFIG.toml")
+@click.option("-o", "--output", metavar="FOLDER", help="Folder of the training; beats the file.")
+@click.option("--resume", is_flag=True, help="Go on from last.pt in the output folder, to the same numbers as if it had not stopped.")
+@click.option("--device", help="cpu, cuda, cuda:N, or auto: the GPU when there is one; beats the file.")
+@click.option("--threads", type=Whole(), help="CPU threads; beats the file.")
+@click.option("--dry-run", is_flag=True, help="Print the whole resolved TOML and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout, and nothing else there.")
+@click.option("-q", "--quiet", is_flag=True, help="Show nothing but warnings and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Show more.")
+@click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
+def train(config: str, resume: bool, dry_run: bool, as_json: bool, quiet: bool, verbose: bool, traceback: bool, **given: Any) -> int:
+    """Train a potential on labelled data, as the table [train] of a TOML file says.
+
+    The folder holds best.pt (the potential), last.pt (to resume from), log.csv and errors.json. A signal or a file STOP in the folder ends it
+    at a whole step."""
+    changes = {key: value for key, value in given.items() if value is not None}
+    if dry_run:
+        click.echo(_job("train.resolved")(config, changes), nl=False)
+        return errors.EXIT_FINISHED
+    from mdapp.screen import Screen
+
+    result = _job("train.train")(config, Screen(quiet=quiet, verbose=verbose, to_stderr=as_json), resume=resume, changes=changes)
+    if as_json:
+        click.echo(json.dumps(result.summary, allow_nan=False))
+    return result.exit_code
 
 
 @cli.command("potentials", short_help="List potentials, or show the card of one: elements, units, level of theory, errors")

@@ -20,7 +20,7 @@ Dtype = Literal["float32", "float64"]
 
 _POTENTIAL = ("A file, a registered name (so3krates, lj, emt), the file name of a shipped potential (so3krates.pt), or "
               "ase:package.module:Class. Repeat it for a committee.")
-_DEVICE = "cpu, cuda, cuda:N, or auto: the GPU when there is one."
+DEVICE = "cpu, cuda, cuda:N, or auto: the GPU when there is one."
 _DTYPE = "Precision of the potential: float32 or float64; its own when not given."
 _CHARGE = "Total charge of the structure in e, where the file does not say it or says it wrongly."
 _THREADS = "CPU threads of the potential; chosen by the size of the system and the free cores when not given."
@@ -48,7 +48,7 @@ class RunConfig(Record):
     ensemble_option: tuple[str, ...] = option((), "key=value for an installed ensemble with options of its own; may be repeated.", metavar="KEY=VALUE")
     replicas: int = option(1, "Copies of the system, each with its own velocities.")
     seed: int | None = option(None, "Seed of velocities and thermostat; drawn and written down when not given.")
-    device: str = option("auto", _DEVICE)
+    device: str = option("auto", DEVICE)
     dtype: Dtype | None = option(None, _DTYPE)
     charge: int | None = option(None, _CHARGE)
     output: str | None = option(None, "The run's folder; runs/STRUCTURE-ENSEMBLE-TEMPERATURE when not given.", short="o", metavar="FOLDER")
@@ -151,7 +151,7 @@ class ResumeConfig(Record):
     steps: int | None = option(None, "Total number of steps, counted from the run's start; as asked for at first when not given.")
     time: float | None = option(None, "Total length of the run, in place of --steps.", unit="fs")
     wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
-    device: str | None = option(None, _DEVICE + " As before when not given.")
+    device: str | None = option(None, DEVICE + " As before when not given.")
     threads: int | None = option(None, _THREADS)
 
     def check(self) -> None:
@@ -173,7 +173,7 @@ class RelaxConfig(Record):
     steps: int = option(1000, "Most steps for one structure.")
     cell: bool = option(False, "Relax the cell too (needs a periodic structure).")
     pressure: float = option(0.0, "Pressure on the cell when it is relaxed.", unit="bar")
-    device: str = option("auto", _DEVICE)
+    device: str = option("auto", DEVICE)
     dtype: Dtype | None = option(None, _DTYPE)
     charge: int | None = option(None, _CHARGE)
     output: str | None = option(None, "FILE.extxyz, or a folder for one file a structure; STRUCTURE-relaxed.extxyz when not given.", short="o", metavar="FILE|FOLDER")
@@ -214,7 +214,7 @@ class EvaluateConfig(Record):
     potential: tuple[str, ...] = option(help=_POTENTIAL, short="p", metavar="P")
     output: str | None = option(None, "Folder of errors and the parity plot; nothing is written when not given.", short="o", metavar="FOLDER")
     limit: int | None = option(None, "Use at most so many structures, drawn evenly over the data.")
-    device: str = option("auto", _DEVICE)
+    device: str = option("auto", DEVICE)
     dtype: Dtype | None = option(None, _DTYPE)
     threads: int | None = option(None, _THREADS)
 

@@ -1,6 +1,7 @@
 """`mdapp train`: a TOML file in, a trained potential out."""
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +59,9 @@ def train(
     screen = screen or silent()
     try:
         settings = config if isinstance(config, TrainConfig) else read_config(config, changes)
+    except (ConfigError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
+    try:
         folder = Path(settings.output)
         settings = replace(settings, device=device_for(settings.device))
         with Stopping(folder / "STOP", None) as stop:
@@ -67,11 +71,9 @@ def train(
                 predictor=compiled_predictor if settings.compile else plain_predictor,
                 should_stop=stop,
                 screen=TrainingScreen(screen._stream, quiet=screen.quiet),
-                prepared=lambda: _write_config(folder / "config.toml", settings),
+                prepared=lambda: _write(folder / "config.toml", _toml(settings)),
             )
-    except FileNotFoundError as error:
-        raise TrainingDataError(str(error)) from error
-    except DataError as error:
+    except (DataError, FileNotFoundError) as error:
         raise TrainingDataError(str(error)) from error
     except (ConfigError, UnknownName, TrainingError) as error:
         raise UserError(str(error)) from error
@@ -90,6 +92,16 @@ def train(
     }
     _close(summary, screen)
     return TrainResult(summary, summary["exit_code"])
+
+
+def resolved(config: str | Path, changes: Mapping[str, Any] | None = None) -> str:
+    """Every setting of a TOML file with its table [train], resolved, as TOML again."""
+    from potentials.training.config import read_config
+
+    try:
+        return _toml(read_config(config, changes))
+    except (ConfigError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
 
 
 def compiled_predictor(potential: Any, *, forces: bool, stress: bool, create_graph: bool) -> Predict:
@@ -113,9 +125,25 @@ def compiled_predictor(potential: Any, *, forces: bool, stress: bool, create_gra
     return predict
 
 
-def _write_config(path: Path, settings: TrainConfig) -> None:
-    """Every resolved setting as TOML; `mdapp train` on it is the same training."""
-    path.write_text("\n".join(_tables("train", to_mapping(settings))) + "\n", encoding="utf-8")
+def resolved(config: str | Path, changes: Mapping[str, Any] | None = None) -> str:
+    """Every resolved setting of a training file as TOML, as `--dry-run` shows it."""
+    from potentials.training.config import read_config
+
+    try:
+        return _as_toml(read_config(config, changes))
+    except (ConfigError, OSError) as error:
+        raise UserError(str(error)) from error
+
+
+def _toml(settings: TrainConfig) -> str:
+    """`mdapp train` on this text is the same training."""
+    return "\n".join(_tables("train", to_mapping(settings))) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    scratch = path.with_name(f".{path.name}.part")
+    scratch.write_text(text, encoding="utf-8")
+    os.replace(scratch, path)
 
 
 def _tables(name: str, values: Mapping[str, Any]) -> list[str]:
