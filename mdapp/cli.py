@@ -226,34 +226,6 @@ cli.add_command(click.Command("train", callback=_train, short_help="Train a pote
     the training with a state from which --resume goes on."""))  # fmt: skip
 
 
-@cli.command("train", short_help="Train a potential on labelled data")
-@click.argument("config", metavar="CONFIG.toml")
-@click.option("-o", "--output", metavar="FOLDER", help="Folder of the training; beats the file.")
-@click.option("--resume", is_flag=True, help="Go on from last.pt in the output folder, to the same numbers as if it had not stopped.")
-@click.option("--device", help="cpu, cuda, cuda:N, or auto: the GPU when there is one; beats the file.")
-@click.option("--threads", type=Whole(), help="CPU threads; beats the file.")
-@click.option("--dry-run", is_flag=True, help="Print the whole resolved TOML and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout, and nothing else there.")
-@click.option("-q", "--quiet", is_flag=True, help="Show nothing but warnings and errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Show more.")
-@click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
-def train(config: str, resume: bool, dry_run: bool, as_json: bool, quiet: bool, verbose: bool, traceback: bool, **given: Any) -> int:
-    """Train a potential on labelled data, as the table [train] of a TOML file says.
-
-    The folder holds best.pt (the potential), last.pt (to resume from), log.csv and errors.json. A signal or a file STOP in the folder ends it
-    at a whole step."""
-    changes = {key: value for key, value in given.items() if value is not None}
-    if dry_run:
-        click.echo(_job("train.resolved")(config, changes), nl=False)
-        return errors.EXIT_FINISHED
-    from mdapp.screen import Screen
-
-    result = _job("train.train")(config, Screen(quiet=quiet, verbose=verbose, to_stderr=as_json), resume=resume, changes=changes)
-    if as_json:
-        click.echo(json.dumps(result.summary, allow_nan=False))
-    return result.exit_code
-
-
 @cli.command("potentials", short_help="List potentials, or show the card of one: elements, units, level of theory, errors")
 @click.argument("name", required=False)
 @click.argument("more", nargs=-1)

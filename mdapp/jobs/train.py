@@ -59,7 +59,7 @@ def train(
     screen = screen or silent()
     try:
         settings = config if isinstance(config, TrainConfig) else read_config(config, changes)
-    except (ConfigError, FileNotFoundError) as error:
+    except (ConfigError, OSError) as error:
         raise UserError(str(error)) from error
     try:
         folder = Path(settings.output)
@@ -100,7 +100,7 @@ def resolved(config: str | Path, changes: Mapping[str, Any] | None = None) -> st
 
     try:
         return _toml(read_config(config, changes))
-    except (ConfigError, FileNotFoundError) as error:
+    except (ConfigError, OSError) as error:
         raise UserError(str(error)) from error
 
 
@@ -123,16 +123,6 @@ def compiled_predictor(potential: Any, *, forces: bool, stress: bool, create_gra
         return Prediction(*compiled[0](graph))
 
     return predict
-
-
-def resolved(config: str | Path, changes: Mapping[str, Any] | None = None) -> str:
-    """Every resolved setting of a training file as TOML, as `--dry-run` shows it."""
-    from potentials.training.config import read_config
-
-    try:
-        return _as_toml(read_config(config, changes))
-    except (ConfigError, OSError) as error:
-        raise UserError(str(error)) from error
 
 
 def _toml(settings: TrainConfig) -> str:
