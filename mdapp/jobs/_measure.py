@@ -82,7 +82,7 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0) -> Mea
     if not len(bonds):
         remarks.append("The start has no covalent bonds: none are watched.")
     if "rmsd" not in found:
-        remarks.append("There is no single molecule of three atoms or more: no RMSD and no radius of gyration.")
+        remarks.append("No molecule of three atoms or more stands out from the rest: no RMSD and no radius of gyration.")
     return Measured(
         n_frames=len(time), time_ps=time, remarks=tuple(remarks),
         rmsd=Rmsd(time, found["rmsd"], selection, len(atoms)) if "rmsd" in found else None,
@@ -97,7 +97,7 @@ def _chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
 
 
 def _selection(start: Atoms, topology: mdtraj.Topology, torsions: Torsions, labels: np.ndarray) -> tuple[str, np.ndarray]:
-    """Which atoms carry the shape: the backbone of the first peptide, else the heavy atoms of the largest molecule."""
+    """Which atoms carry the shape: the backbone of the first peptide, else the heavy atoms of the largest molecule, else a free cluster."""
     heavy = start.numbers > 1
     if torsions.residues:
         backbone = np.array([atom.name in ("N", "CA", "C", "O") and atom.residue.is_protein for atom in topology.atoms])
@@ -106,8 +106,9 @@ def _selection(start: Atoms, topology: mdtraj.Topology, torsions: Torsions, labe
         chosen = (backbone | capped) & (labels == labels[torsions.phi[0, 1]])
         return "backbone", np.flatnonzero(chosen)
     sizes = np.bincount(labels)
-    if np.sum(sizes == sizes.max()) > 1:  # a liquid: no molecule stands for the rest
-        return "none", np.zeros(0, dtype=int)
+    if np.sum(sizes == sizes.max()) > 1:  # a liquid or a crystal: no molecule stands for the rest; a cluster has a shape of its own
+        free = not start.pbc.any()
+        return ("all heavy atoms", np.flatnonzero(heavy)) if free else ("none", np.zeros(0, dtype=int))
     largest = labels == sizes.argmax()
     if np.sum(largest & heavy) > 2:
         return "heavy atoms", np.flatnonzero(largest & heavy)

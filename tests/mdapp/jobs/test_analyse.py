@@ -225,3 +225,11 @@ def test_what_cannot_be_read_is_refused_and_leaves_nothing(here, word, capsys):
 def test_one_frame_is_no_evidence_of_sound_bonds(here):
     write("one.xyz", molecule("CH3OH"))
     assert analyse(AnalyseConfig(run="one.xyz", plots=False)).reports[0].judgement.word == "not judged"
+
+
+def test_a_free_cluster_has_a_shape(here):
+    cluster = bulk("Ar", "fcc", a=5.3, cubic=True) * (2, 2, 2)
+    cluster.pbc = False
+    write("cluster.xyz", [cluster, cluster])
+    report = analyse(AnalyseConfig(run="cluster.xyz", plots=False)).reports[0]
+    assert report.measured.rmsd.n_selected == 32 and report.measured.rmsd.rmsd_A == pytest.approx([0, 0], abs=1e-9)
