@@ -40,7 +40,7 @@ class HeadProjection(torch.nn.Module):
                 lecun_normal_(head, size)
 
     def forward(self, x: Tensor) -> Tensor:  # (n, heads, size) -> (n, heads, size)
-        return torch.matmul(x.transpose(0, 1), self.weight.transpose(1, 2)).transpose(0, 1)
+        return torch.matmul(x.transpose(0, 1), self.weight.transpose(1, 2)).transpose(0, 1).contiguous()
 
 
 class EuclideanAttention(torch.nn.Module):
@@ -93,18 +93,21 @@ class EuclideanAttention(torch.nn.Module):
         i, j = graph.edges.centres, graph.edges.neighbours
         x_heads, x_degrees = x.view(n_atoms, self.n_heads, -1), x.view(n_atoms, self.n_degrees, -1)
 
-        w = self.filter_x(rbf, invariants).view(n_pairs, self.n_heads, -1)  # (n_pairs, heads, F/heads)
+        def at(y: Tensor, index: Tensor) -> Tensor:  # rows of (n_atoms, heads, size), one an edge: (n_edges, F)
+            return y.flatten(1).index_select(0, index)
+
+        w = self.filter_x(rbf, invariants).view(n_pairs, *x_heads.shape[1:])  # (n_pairs, heads, F/heads)
         q, k = self.qk_activation(self.query_x(x_heads)), self.qk_activation(self.key_x(x_heads))
-        qk = (q.index_select(0, i) * k.index_select(0, j)).view(2, *w.shape)
+        qk = (at(q, i) * at(k, j)).view(2, *w.shape)
         alpha = (qk * w).sum(-1) * (phi[:, None] / self.norms[0])  # (2, n_pairs, heads)
-        messages = alpha.view(2 * n_pairs, -1, 1) * self.value_x(x_heads).index_select(0, j)  # (n_edges, heads, F/heads)
+        messages = alpha.view(2 * n_pairs, self.n_heads, 1) * at(self.value_x(x_heads), j).view(2 * n_pairs, *x_heads.shape[1:])
         dx = sum_over_neighbours(messages.flatten(1), graph)
 
-        w = self.filter_ev(rbf, invariants).view(n_pairs, self.n_degrees, -1)  # (n_pairs, degrees, F/degrees)
+        w = self.filter_ev(rbf, invariants).view(n_pairs, *x_degrees.shape[1:])  # (n_pairs, degrees, F/degrees)
         q, k = self.qk_activation(self.query_ev(x_degrees)), self.qk_activation(self.key_ev(x_degrees))
-        qk = (q.index_select(0, i) * k.index_select(0, j)).view(2, *w.shape)
+        qk = (at(q, i) * at(k, j)).view(2, *w.shape)
         alpha = (qk * w).sum(-1) * (phi[:, None] / self.norms[1]) * self.parity  # (2, n_pairs, degrees)
-        dev = sum_over_neighbours((self.contraction.expand(alpha) * Y).view(2 * n_pairs, -1), graph)
+        dev = sum_over_neighbours((self.contraction.expand(alpha) * Y).flatten(0, 1), graph)
         return dx, dev
 
 

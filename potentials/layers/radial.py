@@ -6,11 +6,13 @@ import math
 import torch
 from torch import Tensor
 
+from potentials.layers.constants import WithConstants
+
 # 0.5 per bohr as the reference code holds it: rounded to single precision, also in a double-precision run.
 BERNSTEIN_GAMMA = 0.94486308097839355  # 1/Å
 
 
-class Bernstein(torch.nn.Module):
+class Bernstein(WithConstants):
     """b_k = C(K-1, k) t^k (1-t)^(K-1-k) with t = exp(-gamma d), in logarithms (Unke et al., Nat. Commun. 12, 7273 (2021))."""
 
     def __init__(self, n_radial: int, cutoff: float):
@@ -18,8 +20,8 @@ class Bernstein(torch.nn.Module):
         k = torch.arange(n_radial, dtype=torch.float64)
         n = n_radial - 1
         log_binomial = math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-        self.register_buffer("log_binomial", log_binomial, persistent=False)
-        self.register_buffer("k", k, persistent=False)
+        self.constant("log_binomial", log_binomial)
+        self.constant("k", k)
         self.n = n
 
     def forward(self, d: Tensor) -> Tensor:  # (n_edges,) -> (n_edges, K)
@@ -33,24 +35,24 @@ class Bernstein(torch.nn.Module):
         return torch.where(log_b > -46.0, torch.exp(log_b), 0.0)
 
 
-class PhysNet(torch.nn.Module):
+class PhysNet(WithConstants):
     """b_k = exp(-beta (exp(-d) - mu_k)^2), centres even in exp(-d) (Unke and Meuwly, J. Chem. Theory Comput. 15, 3678 (2019), Eq. 7)."""
 
     def __init__(self, n_radial: int, cutoff: float):
         super().__init__()
-        self.register_buffer("centres", torch.linspace(math.exp(-cutoff), 1.0, n_radial, dtype=torch.float64), persistent=False)
+        self.constant("centres", torch.linspace(math.exp(-cutoff), 1.0, n_radial, dtype=torch.float64))
         self.beta = (2 / n_radial * (1 - math.exp(-cutoff))) ** -2
 
     def forward(self, d: Tensor) -> Tensor:  # (n_edges,) -> (n_edges, K)
         return torch.exp(-self.beta * (torch.exp(-d)[:, None] - self.centres.to(d.dtype)) ** 2)
 
 
-class Bessel(torch.nn.Module):
+class Bessel(WithConstants):
     """b_k = sin(pi k d / r_c) / d for k = 0 ... K-1 (the first is 0, as in the reference code)."""
 
     def __init__(self, n_radial: int, cutoff: float):
         super().__init__()
-        self.register_buffer("frequencies", torch.arange(n_radial, dtype=torch.float64) * math.pi / cutoff, persistent=False)
+        self.constant("frequencies", torch.arange(n_radial, dtype=torch.float64) * math.pi / cutoff)
 
     def forward(self, d: Tensor) -> Tensor:  # (n_edges,) -> (n_edges, K)
         d = d[:, None]

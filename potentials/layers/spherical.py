@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from potentials.layers.constants import WithConstants
+
 
 def _polynomials() -> dict[int, list[dict[str, float]]]:
     pi, sqrt = math.pi, math.sqrt
@@ -48,7 +50,7 @@ POLYNOMIALS = _polynomials()  # degree -> components m = -l ... l, each {monomia
 MAX_DEGREE = max(POLYNOMIALS)
 
 
-class SphericalHarmonics(torch.nn.Module):
+class SphericalHarmonics(WithConstants):
     """Y_lm of unit vectors for the given degrees, one after the other: (n, 3) -> (n, M)."""
 
     def __init__(self, degrees: tuple[int, ...]):
@@ -65,7 +67,7 @@ class SphericalHarmonics(torch.nn.Module):
             for monomial, value in polynomial.items():
                 coefficients[monomials.index(monomial), column] = value
         self.top = top
-        self.register_buffer("coefficients", coefficients, persistent=False)  # (n_monomials, M)
+        self.constant("coefficients", coefficients)  # (n_monomials, M)
         # a monomial of degree n is one of lower degree times another: the columns to multiply
         self._columns("second", [(first.index(m[0]), first.index(m[1])) for m in second])
         self._columns("third", [(second.index(m[:2]), first.index(m[2])) for m in third])
@@ -87,7 +89,7 @@ class SphericalHarmonics(torch.nn.Module):
         return torch.cat(monomials, dim=1) @ self.coefficients.to(u.dtype)
 
 
-class Contraction(torch.nn.Module):
+class Contraction(WithConstants):
     """s_l(v) = sum_m v_lm^2 / sqrt(2l+1): one invariant a degree, (n, M) -> (n, n_degrees); and its way back, `expand`."""
 
     def __init__(self, degrees: tuple[int, ...]):
@@ -99,8 +101,8 @@ class Contraction(torch.nn.Module):
             membership[start : start + 2 * l + 1, column] = 1
             start += 2 * l + 1
         norm = torch.tensor([1 / math.sqrt(2 * l + 1) for l in degrees], dtype=torch.float64)
-        self.register_buffer("membership", membership, persistent=False)
-        self.register_buffer("weights", membership * norm, persistent=False)
+        self.constant("membership", membership)
+        self.constant("weights", membership * norm)
 
     def forward(self, v: Tensor) -> Tensor:
         return (v * v) @ self.weights.to(v.dtype)

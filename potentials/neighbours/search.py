@@ -14,7 +14,10 @@ Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # i (n_pairs,), j (n_pairs,),
 
 
 def pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
-    """Pairs with |positions[j] + shift @ cell - positions[i]| <= cutoff, sorted by i.
+    """Pairs with |positions[j] + shift @ cell - positions[i]| <= cutoff, in an order that hangs on the pairs alone.
+
+    i <= j, sorted by i, j and shift: sums over the pairs have the same bits whenever the list was searched, so that a resumed
+    run, which searches anew, equals an uninterrupted one.
 
     Parameters
     ----------
@@ -26,9 +29,18 @@ def pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: floa
     positions = np.ascontiguousarray(positions, dtype=np.float64)
     if len(positions) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
-    search = vesin.NeighborList(cutoff=float(cutoff), full_list=False, sorted=True, n_threads=1)
+    search = vesin.NeighborList(cutoff=float(cutoff), full_list=False, sorted=False, n_threads=1)
     i, j, shifts = search.compute(positions, complete_cell(cell, pbc), np.asarray(pbc, dtype=bool), "ijS", copy=True)
-    return i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64)
+    return _ordered(i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64))
+
+
+def _ordered(i: np.ndarray, j: np.ndarray, shifts: np.ndarray) -> Pairs:
+    """Each pair from its lower atom, own images towards positive shifts, all sorted."""
+    first = np.where(shifts[:, 0] != 0, shifts[:, 0], np.where(shifts[:, 1] != 0, shifts[:, 1], shifts[:, 2]))
+    turned = (i > j) | ((i == j) & (first < 0))
+    i, j, shifts = np.where(turned, j, i), np.where(turned, i, j), np.where(turned[:, None], -shifts, shifts)
+    order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], j, i))
+    return i[order], j[order], shifts[order]
 
 
 def complete_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:

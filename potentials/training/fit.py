@@ -28,16 +28,12 @@ from potentials.training.metrics import Errors, ErrorSums, known_errors
 from potentials.training.optimiser import RunningMean, build_optimiser, learning_rate, set_learning_rate, update
 from potentials.training.prepare import prepare
 from potentials.training.screen import TrainingScreen
-from potentials.training.state import Position, load_state, restore_state, save_state
+from potentials.training.state import Position, TrainingError, load_state, restore_state, save_state
 from potentials.typed import from_mapping, to_mapping
 
 log = logging.getLogger(__name__)
 
 MAX_SKIPPED_IN_A_ROW = 50
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on."""
 
 
 @dataclass(frozen=True)

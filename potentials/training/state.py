@@ -13,6 +13,10 @@ from potentials.training.optimiser import RunningMean
 FORMAT = "mdapp training state 1"
 
 
+class TrainingError(RuntimeError):
+    """Training that cannot begin or go on."""
+
+
 @dataclass
 class Position:
     """Where a run is. The order of an epoch follows from the seed and its number."""
@@ -34,7 +38,12 @@ class Position:
 def save_state(
     path: Path, position: Position, potential: torch.nn.Module, optimiser: torch.optim.Optimizer, mean: RunningMean, config: dict[str, Any]
 ) -> None:
-    """Write the state beside `path` and rename it into place: a run that dies here leaves the old one."""
+    """Write the state beside `path` and rename it into place: a run that dies here leaves the old one.
+
+    Raises
+    ------
+    OSError : it cannot be written.
+    """
     content = {
         "format": FORMAT,
         "position": {f.name: getattr(position, f.name) for f in fields(position)},
@@ -45,8 +54,13 @@ def save_state(
         "config": config,
     }
     scratch = path.with_name(path.name + ".part")
-    torch.save(content, scratch)
-    os.replace(scratch, path)
+    try:
+        torch.save(content, scratch)
+        os.replace(scratch, path)
+    except RuntimeError as error:  # torch's word for a full disk
+        raise OSError(f"Cannot write {path}: {error}") from error
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -54,17 +68,16 @@ def load_state(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    FileNotFoundError : no such file.
-    ValueError : not a training state, or a damaged one.
+    TrainingError : no such file, not a training state, or a damaged one.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"No {path}: nothing to resume from.")
+        raise TrainingError(f"No {path}: nothing to resume from.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, ... on what is no such file
-        raise ValueError(f"{path} is damaged or not a training state: {error}") from error
+        raise TrainingError(f"{path} is damaged or not a training state: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path} is not a training state of this program.")
+        raise TrainingError(f"{path} is not a training state of this program.")
     return content
 
 
