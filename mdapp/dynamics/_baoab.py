@@ -1,7 +1,7 @@
-"""ASE's BAOAB integrator with the heat written down, and three places put right.
+"""ASE's BAOAB integrator with the heat written down, and some places put right.
 
-- The Ornstein-Uhlenbeck move of ASE takes a 3 × 3 matrix exponential each step even where there is one friction for all; here it does so only
-  for a cell of variable shape.
+- The Ornstein-Uhlenbeck move of ASE takes a general matrix exponential each step even where there is one friction for all; here it is needed only
+  for a cell of variable shape, and taken by eigenvectors, the matrices being symmetric. (scipy's starts BLAS threads for 3 × 3 numbers.)
 - For a cell of variable shape the drag on the atoms is (p_g + tr(p_g)/N_f · 1)/W; ASE 3.29 adds the trace to the off-diagonal elements as well.
 - The barostat's mass follows from the barostat's time and the temperature, not from a fit to aluminium; no warning about it on stderr.
 """
@@ -12,7 +12,6 @@ import math
 import numpy as np
 from ase import Atoms
 from ase.md.langevinbaoab import LangevinBAOAB
-from scipy.linalg import expm
 
 from mdapp.dynamics._base import State
 
@@ -62,7 +61,13 @@ class BAOAB(LangevinBAOAB):
             return momenta
         if self.hydrostatic:
             return momenta * math.exp(-drag * self.dt)
-        return momenta @ expm(-drag * self.dt).T
+        return momenta @ _exp(-drag * self.dt)
+
+    def _barostat_BAOAB_A(self) -> None:
+        if self.hydrostatic:
+            super()._barostat_BAOAB_A()
+        else:
+            self.atoms.set_cell(self.atoms.cell.array @ _exp(0.5 * self.dt * self.p_eps / self.barostat_mass), scale_atoms=True)
 
     def _barostat_BAOAB_OU_gamma_mod(self):
         if self.hydrostatic:
@@ -86,3 +91,11 @@ class BAOAB(LangevinBAOAB):
         for name in self.memory():
             value = np.array(state[name], float)
             setattr(self, name, value if value.ndim else float(value))
+
+
+def _exp(symmetric: np.ndarray) -> np.ndarray:
+    """Exponential of a symmetric matrix (3, 3)."""
+    if not np.isfinite(symmetric).all():
+        return np.full_like(symmetric, np.nan)  # for the guards to find
+    values, vectors = np.linalg.eigh(symmetric)
+    return (vectors * np.exp(values)) @ vectors.T

@@ -78,7 +78,8 @@ class ASEStepper:
         """
         self.step_number += 1
         try:
-            self.dynamics.step()
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # an explosion is told of below, by name
+                self.dynamics.step()
         except Exception:
             if np.isfinite(self.atoms.positions).all():
                 raise
