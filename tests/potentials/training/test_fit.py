@@ -128,11 +128,11 @@ def test_resume_with_other_settings_is_refused_by_name(config):
 
 
 def test_resume_of_nothing_and_of_garbage(config, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing to resume from"):
+    with pytest.raises(TrainingError, match="nothing to resume from"):
         fit(config, resume=True, **QUIET)
     (tmp_path / "run").mkdir()
     (tmp_path / "run/last.pt").write_bytes(b"not a torch file")
-    with pytest.raises(ValueError, match="damaged or not a training state"):
+    with pytest.raises(TrainingError, match="damaged or not a training state"):
         fit(config, resume=True, **QUIET)
 
 
