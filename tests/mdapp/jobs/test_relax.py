@@ -2,6 +2,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +117,6 @@ def test_a_potential_that_gives_no_number_ends_with_4(folder):
     (folder / "nan_potential.py").write_text(
         "from ase.calculators.emt import EMT\nimport numpy as np\n"
         "class Nan(EMT):\n    def calculate(self, *a, **k):\n        super().calculate(*a, **k)\n        self.results['energy'] = np.nan\n")
-    import sys
     sys.path.insert(0, str(folder))
     try:
         found = relax(RelaxConfig(structure="water.xyz", potential="ase:nan_potential:Nan"))
@@ -120,3 +124,22 @@ def test_a_potential_that_gives_no_number_ends_with_4(folder):
         sys.path.remove(str(folder))
     assert found.exit_code == 4 and found.summary["structures"][0]["output"] is None
     assert json.dumps(found.summary, allow_nan=False) and not (folder / "water-relaxed.extxyz").exists()
+
+
+def test_a_signal_ends_the_job_cleanly_with_what_was_reached(folder):
+    cluster = bulk("Cu", cubic=True) * (3, 3, 3)
+    cluster.pbc = False
+    cluster.rattle(0.1, seed=3)
+    write("cluster.extxyz", cluster)
+    command = [sys.executable, "-m", "mdapp", "relax", "cluster.extxyz", "water.xyz", "-p", EMT, "--fmax", "1e-15", "--steps", "1000000", "--json"]
+    here = str(Path(__file__).parents[3])
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": here})
+    assert job.stderr is not None
+    while "step 0" not in job.stderr.readline():
+        assert job.poll() is None
+    time.sleep(0.3)
+    job.send_signal(signal.SIGTERM)
+    out, _ = job.communicate(timeout=30)
+    summary = json.loads(out)
+    assert job.returncode == summary["exit_code"] == 3 and summary["verdict"] == "interrupted" and "SIGTERM" in summary["why"]
+    assert [s["converged"] for s in summary["structures"]] == [False] and len(read("cluster-relaxed.extxyz")) == 108
