@@ -28,8 +28,9 @@ class FiniteWatch(Memoryless):
 
 def non_finite(frame: Frame) -> Verdict:
     """The verdict on one frame. (A sum over all is finite as long as nothing is not, which makes the common case cheap.)"""
-    total = (frame.potential_energy + frame.kinetic_energy + frame.conserved_energy
-             + frame.positions.sum() + frame.momenta.sum() + frame.forces.sum() + frame.cell.sum())
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = (frame.potential_energy + frame.kinetic_energy + frame.conserved_energy
+                 + frame.positions.sum() + frame.momenta.sum() + frame.forces.sum() + frame.cell.sum())
     if np.isfinite(total):
         return OK
     for what in ("positions", "momenta", "forces"):
