@@ -119,7 +119,7 @@ def simulate(
     ------
     ValueError : a period below 1, or a total below the step at which the stepper stands.
     """
-    for name, period in (("every", every), ("check_every", check_every), ("checkpoint_every", checkpoint_every or 1), ("warn_every", warn_every)):
+    for name, period in (("every", every), ("check_every", check_every), ("checkpoint_every", 1 if checkpoint_every is None else checkpoint_every), ("warn_every", warn_every)):
         if period < 1:
             raise ValueError(f"{name} must be at least 1, got {period}.")
     if steps < stepper.step_number:

@@ -109,3 +109,29 @@ def argon(edge: float = 5.4, n: int = 2) -> Atoms:
 
 def kT(temperature_K: float) -> float:
     return units.kB * temperature_K
+
+
+class Bonded(Pairs):
+    """A molecule with honest stiffness: Morse bonds, springs across angles, repulsion between all others."""
+
+    def __init__(self, atoms: Atoms, bonds: np.ndarray):
+        super().__init__()
+        n = len(atoms)
+        i, j = np.triu_indices(n, 1)
+        near = np.zeros((n, n), bool)
+        near[bonds[:, 0], bonds[:, 1]] = near[bonds[:, 1], bonds[:, 0]] = True
+        across = (near.astype(int) @ near.astype(int) > 0)[i, j]
+        self.bond = near[i, j]
+        self.angle = across & ~self.bond
+        self.rest = ~self.bond & ~self.angle
+        self.r0 = np.linalg.norm(atoms.positions[j] - atoms.positions[i], axis=1)
+
+    def curve(self, r):
+        energy, slope = np.zeros_like(r), np.zeros_like(r)
+        x = np.exp(-1.9 * (r - self.r0))  # 4.3 eV deep: 31 eV/Å² at the bottom, O-H like
+        energy[self.bond], slope[self.bond] = (4.3 * (1 - x) ** 2)[self.bond], (2 * 4.3 * 1.9 * (1 - x) * x)[self.bond]
+        off = (r - self.r0)[self.angle]
+        energy[self.angle], slope[self.angle] = 2.5 * off**2, 5.0 * off
+        s = (1.6 / r[self.rest]) ** 6
+        energy[self.rest], slope[self.rest] = 0.05 * s * s, -0.6 * s * s / r[self.rest]
+        return energy, slope
