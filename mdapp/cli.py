@@ -276,7 +276,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         where = getattr(error, "run_log", None)
         hint = f"The traceback is in {where}." if where else "Give --traceback to see where."
-        return _refuse(args, f"mdapp: internal error, {type(error).__name__}: {error}. {hint}", errors.EXIT_INTERNAL)
+        return _refuse(args, f"mdapp: internal error, {type(error).__name__}: {str(error).rstrip('.')}. {hint}", errors.EXIT_INTERNAL)
 
 
 def _refuse(args: list[str], message: str, exit_code: int) -> int:

@@ -86,7 +86,8 @@ class RunConfig(Record):
         ensemble = self.ensemble
         known = ensemble_names()
         if ensemble not in ("nve", "nvt", "npt") and ensemble not in known:
-            raise ValueError(f"ensemble '{ensemble}' is unknown{nearest(ensemble, ['nve', 'nvt', 'npt', *known])}; known: nve, nvt, npt, {', '.join(known)}.")
+            names = ["nve", "nvt", "npt", *(name for name in known if name != "nve")]
+            raise ValueError(f"ensemble '{ensemble}' is unknown{nearest(ensemble, names)}; known: {', '.join(names)}.")
         if ensemble == "nvt":
             thermostat = {"bussi": "csvr", None: "langevin"}.get(self.thermostat, self.thermostat)
             self._set("thermostat", chosen("thermostat", thermostat, [n[4:] for n in known if n.startswith("nvt-")]))

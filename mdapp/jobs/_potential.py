@@ -41,6 +41,8 @@ def load(words: tuple[str, ...], device: str, dtype: str | None = None, long_ran
     options = {"long_range_cutoff": long_range_cutoff} if long_range_cutoff is not None else {}
     with translated(" ".join(specs)):
         calculator = load_calculator(specs[0] if len(specs) == 1 else specs, device=device, dtype=dtype, **options)
+    if long_range_cutoff is not None and getattr(getattr(calculator, "potential", None), "long_range_cutoff", None) is None:
+        raise UserError(f"long_range_cutoff is given, but {' '.join(specs)} has no long-range terms. Leave it out.")
     card, file = getattr(calculator, "card", None), getattr(calculator, "source", None)
     elements, source = getattr(calculator, "elements", None), str(file.resolve()) if file is not None else " ".join(specs)
     return LoadedPotential(

@@ -26,6 +26,8 @@ from mdapp.topology import find_bonds, topology_of
 if TYPE_CHECKING:
     import mdtraj
 
+    from mdapp.dynamics._stepper import ASEStepper
+
 STRAINED = 15.0  # eV/Å; molecules at 500 K see up to 12, so a thermal start is left as it is
 RELAXED = 2.0  # eV/Å; enough for a quiet start, far from a minimum
 RELAX_STEPS = 300
@@ -156,3 +158,20 @@ def draw_start(start: Start) -> np.random.Generator:
     dof = degrees_of_freedom_of(start.ensemble, start.atoms)
     start.atoms.set_momenta(draw_momenta(start.atoms, start.config.temperature, for_momenta, dof), apply_constraint=False)
     return for_thermostat
+
+
+def first_moment(start: Start) -> tuple[ASEStepper, list[Any]]:
+    """The system with its first momenta, ready to step, and the guards that watch it.
+
+    Raises
+    ------
+    StructureError : the ensemble or a guard cannot work with this structure.
+    """
+    from mdapp.dynamics._stepper import ASEStepper
+
+    try:
+        stepper = ASEStepper(start.atoms, start.ensemble, start.config.timestep, draw_start(start))
+        frame = stepper.frame()
+        return stepper, [guard.begin(frame, start.bonds) for guard in start.guards]
+    except ValueError as error:
+        raise StructureError(f"{start.config.structure}: {error}") from error

@@ -9,7 +9,7 @@ from mdapp.config import CheckConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, PotentialError
 from mdapp.jobs._potential import first_line, is_out_of_memory
 from mdapp.jobs._report import Speed, header
-from mdapp.jobs._start import draw_start, prepare
+from mdapp.jobs._start import first_moment, prepare
 from mdapp.jobs._stopping import Stopping
 from mdapp.jobs.run import refuse_to_begin
 from mdapp.quantities import shown_time
@@ -34,8 +34,6 @@ def check(config: CheckConfig, screen: Screen | None = None) -> CheckResult:
     ------
     UserError : as `run.run` would.
     """
-    from mdapp.dynamics._stepper import ASEStepper
-
     screen = screen or silent()
     with Stopping(None, None) as stopping:
         folder = planned_run_folder(config.structure, config.ensemble, config.temperature, config.output)
@@ -44,9 +42,8 @@ def check(config: CheckConfig, screen: Screen | None = None) -> CheckResult:
         screen.header("mdapp check", header(start, folder))
         for warning in start.warnings:
             screen.warn(warning)
-        stepper = ASEStepper(start.atoms, start.ensemble, config.timestep, draw_start(start))
+        stepper, watches = first_moment(start)
         first = stepper.frame()
-        watches = [guard.begin(first, start.bonds) for guard in start.guards]
         begun = time.perf_counter()
         try:
             outcome = simulate(stepper, config.probe, watches, every=config.probe, check_every=1, should_stop=stopping, stop_on_guard=config.on_event == "stop")

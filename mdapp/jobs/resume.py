@@ -19,7 +19,7 @@ from mdapp.jobs._log import Teller
 from mdapp.jobs._potential import file_hash
 from mdapp.jobs._report import header, versions
 from mdapp.jobs._session import RunResult, Session, earlier_alarms, go, summary_of
-from mdapp.jobs._start import Start, prepare
+from mdapp.jobs._start import Start, first_moment, prepare
 from mdapp.jobs._stopping import Stopping
 from mdapp.jobs.run import begin, deadline, refuse_to_begin
 from mdapp.screen import Screen, silent
@@ -119,11 +119,12 @@ def _anew(folder: RunFolder, config: RunConfig, provenance: dict[str, Any], scre
     start = prepare(config, screen, stopping)
     if start.structure_hash != provenance.get("structure_sha256") or start.potential.fingerprint != provenance.get("potential_sha256"):
         raise RunFolderError(f"{folder.path} was killed before its first step, and its structure or potential has changed since. Start a new run.")
+    stepper, watches = first_moment(start)
     refuse_to_go_on(stopping, folder)
     for path in (folder.trajectory, folder.thermo, folder.path / "trajectory.journal"):
         path.unlink(missing_ok=True)
     screen.say(f"{folder.path} was killed before its first step; it begins anew.")
-    return begin(start, folder, screen, stopping)
+    return begin(start, stepper, watches, folder, screen, stopping)
 
 
 def refuse_to_go_on(stopping: Stopping, folder: RunFolder) -> None:

@@ -7,18 +7,22 @@ from __future__ import annotations
 import time
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mdapp.config import RunConfig
 from mdapp.errors import Interrupted, UserError
 from mdapp.jobs._log import Teller
 from mdapp.jobs._report import header, versions
 from mdapp.jobs._session import RunResult, Session, go
-from mdapp.jobs._start import Start, draw_start, prepare
+from mdapp.jobs._start import Start, first_moment, prepare
 from mdapp.jobs._stopping import Stopping
 from mdapp.screen import Screen, silent
 from mdapp.toml import to_toml, toml_value
 from mdapp.trajectory import RunFolder, RunLock, create_run_folder, planned_run_folder, write_input
 from mdapp.trajectory.files import write_text
+
+if TYPE_CHECKING:
+    from mdapp.dynamics._stepper import ASEStepper
 
 
 def run(config: RunConfig, screen: Screen | None = None) -> RunResult:
@@ -41,22 +45,21 @@ def run(config: RunConfig, screen: Screen | None = None) -> RunResult:
     with Stopping(None, deadline(config.wall_time, time.monotonic())) as stopping:
         planned_run_folder(config.structure, config.ensemble, config.temperature, config.output)  # refuses before any work is done
         start = prepare(config, screen, stopping)
+        stepper, watches = first_moment(start)
         refuse_to_begin(stopping)
         folder = create_run_folder(config.structure, config.ensemble, config.temperature, config.output)
         stopping.stop_file = folder.stop
         try:
             with RunLock(folder.path):
-                return begin(start, folder, screen, stopping)
+                return begin(start, stepper, watches, folder, screen, stopping)
         except UserError:
             if not folder.summary.exists() and not _has_steps(folder):
                 folder.discard()
             raise
 
 
-def begin(start: Start, folder: RunFolder, screen: Screen, stopping: Stopping) -> RunResult:
+def begin(start: Start, stepper: ASEStepper, watches: list[Any], folder: RunFolder, screen: Screen, stopping: Stopping) -> RunResult:
     """The first session, in a folder that is there and locked."""
-    from mdapp.dynamics._stepper import ASEStepper
-
     run_id = uuid.uuid4().hex
     write_input(folder.input, start.original)
     write_topology(folder, start)
@@ -68,9 +71,6 @@ def begin(start: Start, folder: RunFolder, screen: Screen, stopping: Stopping) -
     teller.note(start.relaxation) if start.relaxation else None
     for warning in start.warnings:
         teller.warn(warning)
-    stepper = ASEStepper(start.atoms, start.ensemble, start.config.timestep, draw_start(start))
-    first = stepper.frame()
-    watches = [guard.begin(first, start.bonds) for guard in start.guards]
     return go(Session(start, folder, stepper, watches, run_id, stopping, teller))
 
 
