@@ -193,7 +193,8 @@ def _write(folder: Path, source: Source, thermo: Thermo, measured: Measured, mea
         for name, caption, figure in _figures(thermo, measured, means, source):
             pictures.append(Picture(save(figure, folder / f"{name}.png"), caption))
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    page = html_report(Path(source.name).name or source.name, judgement.word, judgement.sentence, rows, pictures, remarks, source.settings_text, f"Made by mdapp {version()}.")
+    page = html_report(Path(source.name).name or source.name, judgement.word, judgement.sentence, rows, pictures, remarks, source.settings_text,
+                       f"Made by mdapp {version()}.")
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
@@ -224,8 +225,7 @@ def _figures(thermo: Thermo, measured: Measured, means: dict[str, Mean], source:
 def _folders(config: AnalyseConfig, sources: list[Source]) -> list[Path]:
     """One folder a report; refused where it holds something that is not a report of ours."""
     if config.output is None:
-        folders = [source.folder / "report" if source.folder else source.path.with_name(f"{source.path.stem}-report")
-                   for source in sources]
+        folders = [source.folder / "report" if source.folder else source.path.with_name(f"{source.path.stem}-report") for source in sources]
     elif len(sources) == 1:
         folders = [Path(config.output)]
     else:
