@@ -1,18 +1,20 @@
 """Restart files: nested plain data in HDF5, with format version and checksum.
 
 The tree of mappings, lists, numbers, text and None is JSON text (which keeps doubles and whole numbers of any size exactly); arrays stand beside it as datasets.
-There is no pickle. A new file is written aside, flushed to disk and renamed; the one before it stays as `checkpoint.prev.h5`, and there is no moment without a
-whole `checkpoint.h5`.
+There is no pickle. The checksum is over every byte and stands in a user block before the HDF5 part, so that it is known to be right before the library
+sees it: HDF5 may loop for ever in a damaged file. A new file is written aside, flushed to disk and renamed; the one before it stays as `checkpoint.prev.h5`, and there is
+no moment without a whole `checkpoint.h5`.
 """
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -24,6 +26,8 @@ from mdapp.trajectory.hdf5 import open_plain
 CHECKPOINT, PREVIOUS = "checkpoint.h5", "checkpoint.prev.h5"
 FORMAT = 1
 ARRAY = "__array__"
+USER_BLOCK = 512  # bytes, the smallest that HDF5 allows
+MAGIC = b"mdapp checkpoint"
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,15 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     arrays: list[np.ndarray] = []
     tree = json.dumps(_plain(state, "state", arrays))
     with replacing(path) as temporary:
-        with h5py.File(temporary, "w", locking=False) as file:
-            file.attrs.update({"format": FORMAT, "checksum": _checksum(tree, arrays), "content": "mdapp checkpoint"})
+        with h5py.File(temporary, "w", userblock_size=USER_BLOCK, locking=False) as file:
             file.create_dataset("tree", data=np.frombuffer(tree.encode(), dtype="u1"))
             for k, array in enumerate(arrays):
                 file.create_dataset(f"arrays/{k}", data=array)
+        with open(temporary, "r+b") as stream:
+            stream.seek(USER_BLOCK)
+            head = b"%s, format %d, sha256 %s\n" % (MAGIC, FORMAT, _digest(stream))
+            stream.seek(0)
+            stream.write(head.ljust(USER_BLOCK, b"\0"))
         if path.exists():
             _keep(path, previous)
 
@@ -83,21 +91,32 @@ def load_checkpoint(folder: Path) -> LoadedCheckpoint:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as stream:
+            head = re.fullmatch(rb"%s, format (\d+), sha256 ([0-9a-f]{64})\n\0*" % MAGIC, stream.read(USER_BLOCK))
+            if head is None:
+                raise RunFolderError(f"{path} is damaged or no checkpoint.")
+            if int(head[1]) != FORMAT:
+                raise RunFolderError(f"{path} has format {int(head[1])}, this program reads {FORMAT}.")
+            if _digest(stream) != head[2]:
+                raise RunFolderError(f"{path} is damaged: its checksum does not fit.")
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
     with open_plain(path) as file:
         try:
-            version = int(file.attrs["format"])
-            if version != FORMAT:
-                raise RunFolderError(f"{path} has format {version}, this program reads {FORMAT}.")
             tree = file["tree"][:].tobytes().decode()
             arrays = [file[f"arrays/{k}"][()] for k in range(len(file["arrays"]) if "arrays" in file else 0)]
-            checksum = str(file.attrs["checksum"])
-        except RunFolderError:
-            raise
-        except Exception as error:  # h5py raises many kinds for damaged bytes
-            raise RunFolderError(f"{path} is damaged ({type(error).__name__}).") from None
-    if _checksum(tree, arrays) != checksum:
-        raise RunFolderError(f"{path} is damaged: its checksum does not fit.")
-    return _restored(json.loads(tree), arrays)
+            return _restored(json.loads(tree), [np.asarray(array) for array in arrays])
+        except Exception as error:
+            raise RunFolderError(f"{path} is no checkpoint ({type(error).__name__}: {str(error)[:80]}).") from None
+
+
+def _digest(stream: BinaryIO) -> bytes:
+    """SHA-256 of a stream from where it stands, in hexadecimal."""
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest().encode()
 
 
 def _keep(path: Path, previous: Path) -> None:
@@ -110,14 +129,6 @@ def _keep(path: Path, previous: Path) -> None:
         except OSError:  # a file system without hard links
             shutil.copyfile(path, aside)
         os.replace(aside, previous)
-
-
-def _checksum(tree: str, arrays: list[np.ndarray]) -> str:
-    digest = hashlib.sha256(tree.encode())
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _plain(value: Any, place: str, arrays: list[np.ndarray]) -> Any:

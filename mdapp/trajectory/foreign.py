@@ -4,6 +4,7 @@ What such a file does not hold is NaN. Steps count frames, times are 0 where the
 """
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +108,14 @@ def _chunks(path: Path, stride: int, topology: str | Path | None) -> Iterator[md
             raise StructureError(f"{path} knows no elements; give a PDB file with the same atoms as its topology.")
         options["top"] = str(existing_file(topology))
     try:
-        yield from mdtraj.iterload(str(path), chunk=200 * stride, stride=stride, **options)
+        chunks = mdtraj.iterload(str(path), chunk=200 * stride, stride=stride, **options)
+        while True:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on optional packages and missing times
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
     except (StructureError, GeneratorExit):
         raise
     except Exception as error:

@@ -2,6 +2,9 @@
 
 It is never changed in place: frames are added to a copy that then takes its name. So an ordinary read-only open finds a whole file at any time, also after
 `kill -9`, which one growing HDF5 file does not survive.
+
+Altered bytes are errors on reading: data carry Fletcher checksums, and structures are those of HDF5 1.10, which carry theirs. Text is of fixed length, because the heap of
+variable text has no checksum and the library may loop for ever in a damaged one.
 """
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from mdapp.trajectory.layout import Constants, Field, Layout
 
 FORMAT = 1
 CHUNK_BYTES = 1 << 16
+LIBRARY = ("v110", "v110")  # oldest and newest structures in the file
 
 
 def create(path: Path, layout: Layout, constants: Constants, topology: dict, run_id: str, records: np.ndarray) -> None:
@@ -30,17 +34,17 @@ def create(path: Path, layout: Layout, constants: Constants, topology: dict, run
     """
     from mdapp import version
 
-    with replacing(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w", libver=LIBRARY, locking=False) as file:
         for key, text in {"conventions": "Pande", "conventionVersion": "1.1", "program": "mdapp", "programVersion": version(),
                           "application": "mdapp", "title": path.parent.name}.items():  # fmt: skip
             file.attrs[key] = np.bytes_(text.encode("ascii", "replace"))
-        file.create_dataset("topology", data=np.array([json.dumps(topology).encode("ascii")]))
+        file.create_dataset("topology", data=np.array([json.dumps(topology).encode("ascii")]), chunks=(1,), fletcher32=True)
         group = file.create_group("mdapp")
-        group.attrs.update({"format": FORMAT, "run_id": run_id, "n_atoms": layout.n_atoms})
-        group.create_dataset("numbers", data=np.asarray(constants.numbers, dtype="<i4"))
-        group.create_dataset("masses", data=np.asarray(constants.masses, dtype="<f8"))
-        group.create_dataset("pbc", data=np.asarray(constants.pbc, dtype="u1"))
-        group.create_dataset("atom_order", data=np.asarray(constants.order, dtype="<i8"))
+        group.attrs.update({"format": FORMAT, "run_id": np.bytes_(run_id.encode()), "n_atoms": layout.n_atoms})
+        group.create_dataset("numbers", data=np.asarray(constants.numbers, dtype="<i4"), chunks=True, fletcher32=True)
+        group.create_dataset("masses", data=np.asarray(constants.masses, dtype="<f8"), chunks=True, fletcher32=True)
+        group.create_dataset("pbc", data=np.asarray(constants.pbc, dtype="<i4"), chunks=True, fletcher32=True)
+        group.create_dataset("atom_order", data=np.asarray(constants.order, dtype="<i8"), chunks=True, fletcher32=True)
         for field in layout.fields:
             per_frame = max(1, int(np.prod(field.shape, dtype=int)) * np.dtype(field.dtype).itemsize)
             rows = int(np.clip(CHUNK_BYTES // per_frame, 1, 256))
@@ -49,7 +53,7 @@ def create(path: Path, layout: Layout, constants: Constants, topology: dict, run
                 fletcher32=True,  # an altered byte is an error on reading
             )
             dataset.attrs["units"] = np.bytes_(field.units.encode("ascii"))
-            dataset.attrs["record"] = field.name
+            dataset.attrs["record"] = np.bytes_(field.name.encode("ascii"))
         _extend(file, layout, records)
 
 
@@ -57,7 +61,7 @@ def append(path: Path, layout: Layout, records: np.ndarray) -> None:
     """The trajectory with these records behind its frames."""
     with replacing(path) as temporary:
         shutil.copyfile(path, temporary)
-        with h5py.File(temporary, "r+", locking=False) as file:
+        with h5py.File(temporary, "r+", libver=LIBRARY, locking=False) as file:
             _extend(file, layout, records)
 
 
@@ -66,7 +70,7 @@ def cut(path: Path, n_frames: int) -> None:
     layout = read_layout(path)[0]
     with replacing(path) as temporary:
         shutil.copyfile(path, temporary)
-        with h5py.File(temporary, "r+", locking=False) as file:
+        with h5py.File(temporary, "r+", libver=LIBRARY, locking=False) as file:
             for field in layout.fields:
                 file[field.path].resize(n_frames, axis=0)
 
@@ -102,7 +106,7 @@ def layout_in(file: h5py.File, path: Path) -> tuple[Layout, Constants, str, np.n
 
         def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
             if isinstance(item, h5py.Dataset) and "record" in item.attrs:
-                found.append(Field(str(item.attrs["record"]), name, item.dtype.str, item.shape[1:], _text(item.attrs["units"])))
+                found.append(Field(_text(item.attrs["record"]), name, item.dtype.str, item.shape[1:], _text(item.attrs["units"])))
 
         file.visititems(visit)
         counts = {len(file[field.path]) for field in found}
@@ -111,7 +115,7 @@ def layout_in(file: h5py.File, path: Path) -> tuple[Layout, Constants, str, np.n
             numbers=file["mdapp/numbers"][:].astype(np.int64), masses=file["mdapp/masses"][:], pbc=file["mdapp/pbc"][:].astype(bool), order=file["mdapp/atom_order"][:]
         )
         steps = file["mdapp/step"][:]
-        run_id = str(group.attrs["run_id"])
+        run_id = _text(group.attrs["run_id"])
     except RunFolderError:
         raise
     except Exception as error:

@@ -179,8 +179,7 @@ def test_an_altered_trajectory_is_refused_or_right(tmp_path):
                 warnings.simplefilter("ignore")
                 for f in read_frames(tmp_path):
                     expected = frame(atoms, f.step)
-                    assert np.allclose(f.positions, expected.positions, atol=1e-5)
-                    assert np.allclose(f.forces, expected.forces, atol=1e-5)
+                    assert_same(f, expected)
         except RunFolderError:
             refused += 1
     assert refused > 20
