@@ -90,12 +90,12 @@ def clean_up(molecule: Chem.Mol, conformer: int, held: Sequence[tuple[tuple[int,
     properties = MMFFGetMoleculeProperties(molecule)
     if properties is None:
         raise ValueError(f"MMFF94 has no parameters for {Chem.MolToSmiles(Chem.RemoveHs(molecule))}.")
-    field = MMFFGetMoleculeForceField(molecule, properties, confId=conformer)
+    field = MMFFGetMoleculeForceField(molecule, properties, confId=conformer, ignoreInterfragInteractions=False)
     for atoms, angle in held:
         field.MMFFAddTorsionConstraint(*atoms, False, angle - width, angle + width, 100.0)
     field.Initialize()
     field.Minimize(maxIts=steps)
-    return MMFFGetMoleculeForceField(molecule, properties, confId=conformer).CalcEnergy()
+    return MMFFGetMoleculeForceField(molecule, properties, confId=conformer, ignoreInterfragInteractions=False).CalcEnergy()
 
 
 def conformers(molecule: Chem.Mol, count: int, seed: int) -> list[int]:
