@@ -49,6 +49,7 @@ class CompiledEnergyForces:
         return self._compiled(self.parameters, *_tensors(graph))
 
     def _compile(self, example: AtomicGraph) -> Callable[..., tuple[Tensor, Tensor]]:
+        from torch.fx.experimental import _config as config
         from torch.fx.experimental.proxy_tensor import make_fx
 
         names = [name for name, _ in self.potential.named_parameters()]
@@ -60,7 +61,10 @@ class CompiledEnergyForces:
             (gradient,) = torch.autograd.grad(energy.sum(), graph.positions, create_graph=True)
             return energy, -gradient
 
-        trace = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(self.parameters, *_tensors(example))
+        # Without duck shapes: else sizes that happen to be equal here (structures and 3, structures and a width of the network) are taken
+        # for the same size, and a batch of another size gets wrong numbers.
+        with config.patch(use_duck_shape=False):
+            trace = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(self.parameters, *_tensors(example))
         _reattach(trace)
         return torch.compile(trace, dynamic=True)
 
