@@ -16,7 +16,7 @@ from ase import Atoms
 
 from potentials.derivatives import Results, energy_forces_stress
 from potentials.graph import batch
-from potentials.neighbours import graph_of
+from potentials.neighbours import graph_for
 from potentials.potential import Potential
 
 
@@ -74,7 +74,7 @@ class _Bench:
 
     def __call__(self, atoms: Atoms, stress: bool = False) -> Results:
         p = self.potential
-        return energy_forces_stress(p, graph_of(atoms, p.cutoff, p.long_range_cutoff), stress=stress)
+        return energy_forces_stress(p, graph_for(atoms, p), stress=stress)
 
     def energy(self, atoms: Atoms) -> float:
         return float(self(atoms).energy)
@@ -169,7 +169,7 @@ def _cutoff(bench: _Bench) -> list[Law]:
 
 def _batching(bench: _Bench) -> list[Law]:
     p = bench.potential
-    graphs = [graph_of(atoms, p.cutoff, p.long_range_cutoff) for _, atoms in bench.both]
+    graphs = [graph_for(atoms, p) for _, atoms in bench.both]
     alone = [energy_forces_stress(p, g) for g in graphs]
     together = energy_forces_stress(p, batch(graphs))
     assert together.forces is not None
@@ -179,7 +179,7 @@ def _batching(bench: _Bench) -> list[Law]:
 
 
 def _far_copies(bench: _Bench) -> list[Law]:
-    if bench.potential.long_range_cutoff is not None:
+    if bench.potential.has_long_range:
         return []
     two = bench.free + _moved(bench.free, np.array([10 * bench.potential.cutoff + 100, 0.0, 0.0]))
     laws = [Law("two far copies have twice the energy", abs(bench.energy(two) - 2 * bench.energy(bench.free)), 1e-9, "eV")]
@@ -208,7 +208,7 @@ def _devices(bench: _Bench) -> list[Law]:
     if not torch.cuda.is_available():
         return []
     p = copy.deepcopy(bench.potential).cuda()
-    result = energy_forces_stress(p, graph_of(bench.free, p.cutoff, p.long_range_cutoff).to("cuda"))
+    result = energy_forces_stress(p, graph_for(bench.free, p).to("cuda"))
     assert result.forces is not None
     return [Law("CUDA gives the forces of the CPU", _largest(result.forces.cpu().numpy() - bench.forces(bench.free)), 1e-8, "eV/Å")]
 

@@ -55,6 +55,7 @@ class AtomicGraph:
     charge: Tensor  # (n_structures,) float64, total charge, e
     unpaired: Tensor  # (n_structures,) float64, unpaired electrons (multiplicity - 1)
     long_range: Edges | None = None  # a second list with its own, longer cutoff
+    long_range_cutoff: Tensor | None = None  # (n_structures,) float64, Å; infinite where all pairs are in the list
 
     @property
     def n_atoms(self) -> int:
@@ -141,6 +142,7 @@ def batch(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
         charge=torch.cat([g.charge for g in graphs]),
         unpaired=torch.cat([g.unpaired for g in graphs]),
         long_range=joined(long_range) if long_range else None,
+        long_range_cutoff=torch.cat([g.long_range_cutoff for g in graphs if g.long_range_cutoff is not None]) if long_range else None,
     )
 
 

@@ -4,12 +4,15 @@ Forces and stress are not a potential's business: `potentials.derivatives` makes
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from potentials.graph import AtomicGraph
+
+PERIODIC_LONG_RANGE_CUTOFF = 12.0  # Å, the published default
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,30 @@ class Potential(torch.nn.Module):
     equivariant = True  # do its forces turn with the molecule
     net_force_zero = True  # do its forces sum to zero by construction
     provides_stress = True
-    long_range_cutoff: float | None = None  # Å; not None where it reads graph.long_range
+    has_long_range = False  # does it read graph.long_range
+    long_range_cutoff: float | None | str = None  # Å; None: all pairs; "auto": all pairs, and 12 Å in a cell
 
     def __init__(self, cutoff: float, elements: tuple[int, ...] | None = None):
         super().__init__()
         self.cutoff = float(cutoff)
         self.elements = None if elements is None else tuple(sorted(int(z) for z in elements))
+
+    def far_cutoff(self, periodic: bool) -> float | None:
+        """The cutoff of the long-range pairs of a structure, Å: infinite for all pairs, None if the potential wants none.
+
+        Raises
+        ------
+        ValueError : all pairs of a periodic structure.
+        """
+        if not self.has_long_range:
+            return None
+        if self.long_range_cutoff == "auto":
+            return PERIODIC_LONG_RANGE_CUTOFF if periodic else math.inf
+        if self.long_range_cutoff is None:
+            if periodic:
+                raise ValueError("A periodic structure has infinitely many pairs: give a long-range cutoff (12 Å is the usual one).")
+            return math.inf
+        return float(self.long_range_cutoff)
 
     def forward(self, graph: AtomicGraph) -> Tensor:
         """Energies of atoms, (n_atoms,), eV."""

@@ -20,10 +20,14 @@ from torch import Tensor
 from potentials.architectures import architectures
 from potentials.graph import AtomicGraph, pair_vectors
 from potentials.layers.attention import EuclideanAttention, attention_norms
+from potentials.layers.charges import HirshfeldRatios, PartialCharges
 from potentials.layers.cutoffs import CUTOFFS
+from potentials.layers.dispersion import Dispersion
+from potentials.layers.electrostatics import DampedCoulomb
 from potentials.layers.embedding import N_NUMBERS, ChargeSpinEmbedding, element_table
 from potentials.layers.energies import ElementEnergies
 from potentials.layers.mlp import ResidualMLP, TwoLayers, dense
+from potentials.layers.pairs import far_pairs
 from potentials.layers.radial import RADIAL_BASES
 from potentials.layers.repulsion import ZBLRepulsion
 from potentials.layers.spherical import SphericalHarmonics
@@ -60,6 +64,11 @@ class Config:
     use_charge_embed: bool = False
     use_spin_embed: bool = False
     zbl_repulsion_bool: bool = True
+    electrostatic_energy_bool: bool = False  # with partial charges
+    electrostatic_energy_scale: float = 4.0  # sigma, Å
+    dispersion_energy_bool: bool = False  # with Hirshfeld ratios
+    dispersion_energy_scale: float = 1.2
+    dispersion_energy_cutoff_lr_damping: float = 2.0  # Å
     layers_behave_like_identity_fn_at_init: bool = False
     output_is_zero_at_init: bool = True
 
@@ -128,7 +137,7 @@ class So3krates(Potential):
         super().__init__(cutoff=config.cutoff, elements=config.elements)
         self.config = config
         F = config.num_features
-        self.knows_charge = config.use_charge_embed
+        self.knows_charge = config.use_charge_embed or config.electrostatic_energy_bool
         self.element_embedding = element_table(N_NUMBERS, F)
         self.charge_embedding = ChargeSpinEmbedding(F, config.activation_fn) if config.use_charge_embed else None
         self.spin_embedding = ChargeSpinEmbedding(F, config.activation_fn) if config.use_spin_embed else None
@@ -142,6 +151,14 @@ class So3krates(Potential):
         if config.energy_learn_atomic_type_shifts:
             self.shifts = torch.nn.Parameter(torch.zeros(N_NUMBERS))
         self.zbl = ZBLRepulsion() if config.zbl_repulsion_bool else None
+        self.charges = PartialCharges(F) if config.electrostatic_energy_bool else None
+        self.electrostatics = DampedCoulomb(config.electrostatic_energy_scale) if config.electrostatic_energy_bool else None
+        self.hirshfeld = HirshfeldRatios(F) if config.dispersion_energy_bool else None
+        self.dispersion = (
+            Dispersion(config.dispersion_energy_scale, config.dispersion_energy_cutoff_lr_damping) if config.dispersion_energy_bool else None
+        )
+        self.has_long_range = config.electrostatic_energy_bool or config.dispersion_energy_bool
+        self.long_range_cutoff = "auto"
         self.element_energies = ElementEnergies()
 
     def set_reference_energies(self, energies: Mapping[int, float]) -> None:
@@ -162,8 +179,17 @@ class So3krates(Potential):
         terms = {"network": e.double()}
         if self.zbl is not None:
             terms["repulsion"] = self.zbl(graph, geometry.d, geometry.phi).double()
+        charges = ratios = None
+        if self.has_long_range:
+            far = far_pairs(graph, x.dtype)
+            if self.charges is not None and self.electrostatics is not None:
+                charges = self.charges(x, graph)
+                terms["electrostatics"] = self.electrostatics(charges, far, graph).double()
+            if self.hirshfeld is not None and self.dispersion is not None:
+                ratios = self.hirshfeld(x, graph)
+                terms["dispersion"] = self.dispersion(ratios, far, graph).double()
         terms["elements"] = self.element_energies(graph.numbers)
-        return Outputs(energies=torch.stack(list(terms.values())).sum(0), terms=terms)
+        return Outputs(torch.stack(list(terms.values())).sum(0), terms, charges, ratios)
 
     def geometry(self, graph: AtomicGraph) -> Geometry:
         """Distances, radial basis, cutoff function and harmonics of the pairs, in the network's precision."""

@@ -58,6 +58,13 @@ _SPARSE = [
     (r"observables_0\.atomic_scales", "scales"),
     (r"observables_0\.energy_offset", "shifts"),
     (r"observables_0\.zbl_repulsion\.", "zbl."),
+    (r"observables_0\.electrostatic_energy\.partial_charges\.Embed_0\.embedding", "charges.element.weight"),
+    (r"observables_0\.electrostatic_energy\.partial_charges\.charge_dense_regression_vec\.", "charges.network.first."),
+    (r"observables_0\.electrostatic_energy\.partial_charges\.charge_dense_final_vec\.", "charges.network.last."),
+    (r"observables_2\.Embed_0\.embedding", "hirshfeld.volume.weight"),
+    (r"observables_2\.Embed_1\.embedding", "hirshfeld.query.weight"),
+    (r"observables_2\.hirshfeld_ratios_dense_regression\.", "hirshfeld.network.first."),
+    (r"observables_2\.hirshfeld_ratios_dense_final\.", "hirshfeld.network.last."),
 ]
 
 _ORIGINAL = [
@@ -89,7 +96,7 @@ _ORIGINAL = [
 ]
 
 _OURS = re.compile(
-    r"(element_embedding|(charge|spin)_embedding\.(q|k|v|residual\.layers\.(first|last))|layers\.\d+\.\w+|readout|zbl|scales|shifts)(\.|$)"
+    r"(element_embedding|(charge|spin)_embedding\.(q|k|v|residual\.layers\.(first|last))|layers\.\d+\.\w+|readout|zbl|scales|shifts|charges|hirshfeld)(\.|$)"
 )
 
 

@@ -7,10 +7,14 @@ from ase import Atoms
 
 from potentials.graph import AtomicGraph, Edges
 from potentials.neighbours.search import pairs
+from potentials.potential import Potential
 
 
 def edges_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Edges:
-    """Pairs within `cutoff` (Å) as tensors."""
+    """Pairs within `cutoff` (Å) as tensors; all pairs where it is infinite (not in a cell)."""
+    if np.isinf(cutoff):
+        first, second = np.triu_indices(len(positions), k=1)
+        return Edges.of_pairs(torch.from_numpy(first), torch.from_numpy(second), torch.zeros(len(first), 3, dtype=torch.float64))
     i, j, shifts = pairs(positions, cell, pbc, cutoff)
     return Edges.of_pairs(torch.from_numpy(i), torch.from_numpy(j), torch.from_numpy(shifts.astype(np.float64)))
 
@@ -28,4 +32,10 @@ def graph_of(atoms: Atoms, cutoff: float, long_range_cutoff: float | None = None
         charge=torch.tensor([float(atoms.info.get("charge", 0.0))], dtype=torch.float64),
         unpaired=torch.tensor([float(atoms.info.get("multiplicity", 1)) - 1.0], dtype=torch.float64),
         long_range=None if long_range_cutoff is None else edges_of(positions, cell, pbc, long_range_cutoff),
+        long_range_cutoff=None if long_range_cutoff is None else torch.tensor([long_range_cutoff], dtype=torch.float64),
     )
+
+
+def graph_for(atoms: Atoms, potential: Potential) -> AtomicGraph:
+    """The graph that a potential wants to see of one structure."""
+    return graph_of(atoms, potential.cutoff, potential.far_cutoff(bool(atoms.pbc.any())))

@@ -1,4 +1,4 @@
-"""All pairs within a cutoff, in any cell: by vesin, and by a plain search that tests trust.
+"""All pairs within a cutoff, in any cell: by vesin, by a tree where atoms lie far scattered, and by a plain search that tests trust.
 
 Each pair once: of i -> j and j -> i one, of the two images of an atom itself in a small cell one, and no pair of an atom with
 itself. `Edges.of_pairs` turns pairs into directed edges.
@@ -29,6 +29,8 @@ def pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: floa
     positions = np.ascontiguousarray(positions, dtype=np.float64)
     if len(positions) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
+    if _too_flat(positions, complete_cell(cell, pbc), np.asarray(pbc, dtype=bool), float(cutoff)):
+        return pairs_scattered(positions, cell, pbc, cutoff)
     search = vesin.NeighborList(cutoff=float(cutoff), full_list=False, sorted=False, n_threads=1)
     i, j, shifts = search.compute(positions, complete_cell(cell, pbc), np.asarray(pbc, dtype=bool), "ijS", copy=True)
     return _ordered(i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64))
@@ -58,14 +60,50 @@ def complete_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
     return cell
 
 
+def _too_flat(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> bool:
+    """Is the box so long and so thin that vesin's limited number of cells leaves none along the thin direction?
+
+    vesin (0.6) scales the cells down to 1e5 in all directions alike, and divides by 0 where less than one is left: the process
+    dies. A molecule that flies apart gets there; its run must end by its guards.
+    """
+    extent = np.where(pbc, _heights(cell), np.ptp(positions @ np.linalg.inv(cell), axis=0))  # free vectors have length 1
+    cells = extent / cutoff + 1  # at most
+    return bool(cells.prod() > 5e4 and cells.min() * np.cbrt(1e5 / cells.prod()) < 3)
+
+
+def _heights(cell: np.ndarray) -> np.ndarray:
+    return 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+
+
+def pairs_scattered(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
+    """The same pairs by a k-d tree: slower than vesin, and indifferent to how far the atoms lie apart."""
+    from scipy.spatial import KDTree  # a rare case; scipy.spatial takes long to import
+
+    cell, pbc = complete_cell(cell, pbc), np.asarray(pbc, dtype=bool)
+    wrapped = np.where(pbc, np.floor(positions @ np.linalg.inv(cell)), 0.0)  # (n_atoms, 3) whole cell vectors
+    home = positions - wrapped @ cell
+    tree = KDTree(home)
+    reach = np.where(pbc, np.ceil(cutoff / _heights(cell)), 0).astype(int)
+    found = []
+    for shift in itertools.product(*(range(-n, n + 1) for n in reach)):
+        if shift < (0, 0, 0):
+            continue  # the other direction of the same pairs
+        near = tree.sparse_distance_matrix(KDTree(home + np.array(shift) @ cell), cutoff, output_type="ndarray")
+        i, j = near["i"].astype(np.int64), near["j"].astype(np.int64)
+        if shift == (0, 0, 0):
+            i, j = i[i < j], j[i < j]
+        found.append(np.column_stack([i, j, np.array(shift) - wrapped[j].astype(np.int64) + wrapped[i].astype(np.int64)]))
+    rows = np.concatenate(found)
+    return _ordered(rows[:, 0], rows[:, 1], rows[:, 2:])
+
+
 def pairs_plain(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
     """The same pairs by trying every image that could be near: short and slow."""
     positions = np.asarray(positions, dtype=np.float64)
     cell, pbc = complete_cell(cell, pbc), np.asarray(pbc, dtype=bool)
-    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     fractional = positions @ np.linalg.inv(cell)
     spread = np.ptp(fractional, axis=0) if len(positions) else np.zeros(3)
-    reach = np.where(pbc, np.ceil(cutoff / heights + spread), 0).astype(int)
+    reach = np.where(pbc, np.ceil(cutoff / _heights(cell) + spread), 0).astype(int)
     found = []
     for shift in itertools.product(*(range(-n, n + 1) for n in reach)):
         r_ij = positions[None] + np.array(shift) @ cell - positions[:, None]

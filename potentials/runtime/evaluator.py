@@ -6,7 +6,7 @@ the potential computes nothing on pairs that do not count.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -73,9 +73,7 @@ class Evaluator:
         h = np.where(system.pbc[:, None], cell, 0.0) if not system.pbc.all() else np.array(cell, dtype=np.float64)
         frame = AtomicGraph(r, self._numbers, self._structure, torch.from_numpy(h)[None].to(self.device), _NO_EDGES, self._charge, self._unpaired)
         found = [pairs.within(frame, positions, cell, system.pbc, self) for pairs in self._lists]
-        return AtomicGraph(
-            r, frame.numbers, frame.structure, frame.cell, found[0], frame.charge, frame.unpaired, found[1] if len(found) > 1 else None
-        )
+        return replace(frame, edges=found[0], long_range=found[1] if len(found) > 1 else None, long_range_cutoff=self._far)
 
     def _start(self, system: System) -> None:
         def constant(values: object, dtype: torch.dtype) -> Tensor:
@@ -85,8 +83,9 @@ class Evaluator:
         self._numbers = constant(np.asarray(system.numbers, dtype=np.int64), torch.int64)
         self._structure = torch.zeros(len(system.numbers), dtype=torch.int64, device=self.device)
         self._charge, self._unpaired = constant([system.charge], torch.float64), constant([system.unpaired], torch.float64)
-        far = self.potential.long_range_cutoff
+        far = self.potential.far_cutoff(bool(system.pbc.any()))
         self._lists = [_SkinList(self.potential.cutoff)] + ([_SkinList(far)] if far is not None else [])
+        self._far = None if far is None else constant([far], torch.float64)
 
 
 class _SkinList:
@@ -103,6 +102,8 @@ class _SkinList:
             self.reference = Reference(np.array(positions), np.array(cell), np.array(pbc))
             owner.searches += 1
         n, e = self.edges.n_pairs, self.edges
+        if np.isinf(self.cutoff):
+            return e
         r_ij = pair_vectors(frame, e)
         near = torch.nonzero((r_ij * r_ij).sum(1) < self.cutoff**2)[:, 0]
         return Edges.of_pairs(e.centres[:n].index_select(0, near), e.neighbours[:n].index_select(0, near), e.shifts[:n].index_select(0, near))
