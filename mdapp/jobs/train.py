@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,6 @@ from potentials.typed import ConfigError, to_mapping
 
 if TYPE_CHECKING:
     from potentials.training.config import TrainConfig
-    from potentials.training.evaluate import Predict
 
 
 class TrainingDataError(UserError):
@@ -51,6 +50,7 @@ def train(
     from mdapp.jobs._stopping import Stopping
     from potentials.data.labelled import DataError
     from potentials.registry import UnknownName
+    from potentials.training.compiled import compiled_predictor
     from potentials.training.config import TrainConfig, read_config
     from potentials.training.evaluate import plain_predictor
     from potentials.training.fit import TrainingError, fit
@@ -102,27 +102,6 @@ def resolved(config: str | Path, changes: Mapping[str, Any] | None = None) -> st
         return _toml(read_config(config, changes))
     except (ConfigError, OSError) as error:
         raise UserError(str(error)) from error
-
-
-def compiled_predictor(potential: Any, *, forces: bool, stress: bool, create_graph: bool) -> Predict:
-    """The training step compiled when its first batch is there; plain where stress is learnt too, and for validation."""
-    from potentials.runtime.compiled import compiled_energy_forces
-    from potentials.training.evaluate import plain_predictor
-    from potentials.training.loss import Prediction
-
-    plain = plain_predictor(potential, forces=forces, stress=stress, create_graph=create_graph)
-    if not create_graph or not forces or stress:
-        return plain
-    compiled: list[Callable] = []
-
-    def predict(graph: Any) -> Prediction:
-        if graph.n_structures < 2:
-            return plain(graph)
-        if not compiled:
-            compiled.append(compiled_energy_forces(potential, graph))
-        return Prediction(*compiled[0](graph))
-
-    return predict
 
 
 def _toml(settings: TrainConfig) -> str:

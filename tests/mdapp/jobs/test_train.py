@@ -11,7 +11,7 @@ from ase.io import write
 from mdapp.cli import main
 from mdapp.config import EvaluateConfig
 from mdapp.jobs.evaluate import evaluate
-from mdapp.jobs.train import compiled_predictor, train
+from mdapp.jobs.train import train
 from potentials.training.config import read_config
 
 CONFIG = """
@@ -141,24 +141,3 @@ def test_elements_that_the_potential_does_not_know_are_named(folder, capsys):
     write("s.xyz", sulphur, format="extxyz")
     assert main(["evaluate", "s.xyz", "-p", "trained/best.pt", "-q"]) == 5
     assert "S, which the potential does not know; it knows H, C, O" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_compiled_training_step_is_the_plain_one(folder):
-    import torch
-
-    from potentials.data import build_dataset, read_labelled
-    from potentials.training.evaluate import plain_predictor
-    from potentials.training.prepare import build_potential
-
-    potential = build_potential(read_config("train.toml", {"dtype": "float64"}), None)
-    graph = build_dataset(read_labelled("data.xyz"), potential.cutoff).batch([0, 1, 2]).graph
-    found = []
-    for predictor in (plain_predictor, compiled_predictor):
-        p = predictor(potential, forces=True, stress=False, create_graph=True)(graph)
-        loss = p.energy.square().sum() + p.forces.square().sum()
-        found.append([p.energy, p.forces, *torch.autograd.grad(loss, list(potential.parameters()), allow_unused=True)])
-    for a, b in zip(*found):
-        assert (a is None) == (b is None)
-        if a is not None:
-            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)  # float64, sums in another order
