@@ -35,9 +35,9 @@ def assert_compiled_is_plain(name, batches, **config):
 
 
 def test_traced_step_is_the_plain_one_for_batches_of_other_sizes(monkeypatch):
-    """Three structures to trace with: as many as a position has components, which must not be taken for the same size."""
+    """Three structures to trace with: as many as the potential has weights, which must not be taken for the same size."""
     monkeypatch.setattr(torch, "compile", lambda trace, dynamic: trace)
-    assert_compiled_is_plain(ToyPair.name, [[0, 1, 2], [3, 4, 5, 1], [2, 0], [5]])
+    assert_compiled_is_plain(ToyPair.name, [[0, 1, 2], [3, 4, 5, 1], [2, 0], [5]], n_basis=3)
 
 
 @pytest.mark.slow  # a compilation: minutes
