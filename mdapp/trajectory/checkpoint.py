@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import h5py
 import numpy as np
 
 from mdapp.errors import RunFolderError
 from mdapp.trajectory.files import replacing, told
-from mdapp.trajectory.hdf5 import open_plain
+from mdapp.trajectory.hdf5 import image_of, open_plain
 
 CHECKPOINT, PREVIOUS = "checkpoint.h5", "checkpoint.prev.h5"
 FORMAT = 1
@@ -54,16 +53,13 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     path, previous = Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS
     arrays: list[np.ndarray] = []
     tree = json.dumps(_plain(state, "state", arrays))
+    with image_of() as (file, image):
+        file.create_dataset("tree", data=np.frombuffer(tree.encode(), dtype="u1"))
+        for k, array in enumerate(arrays):
+            file.create_dataset(f"arrays/{k}", data=array)
+    head = b"%s, format %d, sha256 %s\n" % (MAGIC, FORMAT, hashlib.sha256(image).hexdigest().encode())
     with replacing(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=USER_BLOCK, locking=False) as file:
-            file.create_dataset("tree", data=np.frombuffer(tree.encode(), dtype="u1"))
-            for k, array in enumerate(arrays):
-                file.create_dataset(f"arrays/{k}", data=array)
-        with open(temporary, "r+b") as stream:
-            stream.seek(USER_BLOCK)
-            head = b"%s, format %d, sha256 %s\n" % (MAGIC, FORMAT, _digest(stream))
-            stream.seek(0)
-            stream.write(head.ljust(USER_BLOCK, b"\0"))
+        temporary.write_bytes(head.ljust(USER_BLOCK, b"\0") + image)
         if path.exists():
             _keep(path, previous)
 

@@ -1,9 +1,16 @@
-"""HDF5 files opened with distrust: no link out of the file, no data kept elsewhere, no size that the file cannot hold."""
+"""HDF5 files opened with distrust (no link out of the file, no data kept elsewhere, no size that the file cannot hold), and written with care.
+
+The HDF5 library does not survive a disk that fills up while it writes: it complains from its destructors and crashes the process at exit. So a new
+file is put together in memory and written by the system's own calls, and a file that is to grow is given its room beforehand.
+"""
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -35,6 +42,34 @@ def open_plain(path: Path) -> Iterator[h5py.File]:
         except Exception as error:  # h5py raises many kinds for damaged bytes
             raise RunFolderError(f"{path} is damaged ({type(error).__name__}: {str(error)[:100]}).") from None
         yield file
+
+
+@contextmanager
+def image_of(**options: Any) -> Iterator[tuple[h5py.File, bytearray]]:
+    """A new file in memory, and where its bytes will be when the block has ended."""
+    image = bytearray()
+    with h5py.File("image", "w", driver="core", backing_store=False, **options) as file:
+        yield file, image
+        file.flush()
+        image += file.id.get_file_image()
+
+
+def make_room(path: Path, n_bytes: int) -> None:
+    """Claims so many bytes behind the end of a file; HDF5 gives back what it does not need when it closes the file.
+
+    Raises
+    ------
+    OSError : the disk has not so much.
+    """
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, os.fstat(descriptor).st_size, n_bytes)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_links(file: h5py.File, path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from mdapp.errors import RunFolderError
 from mdapp.trajectory.files import replacing
-from mdapp.trajectory.hdf5 import open_plain
+from mdapp.trajectory.hdf5 import image_of, make_room, open_plain
 from mdapp.trajectory.layout import Constants, Field, Layout
 
 FORMAT = 1
@@ -34,7 +34,7 @@ def create(path: Path, layout: Layout, constants: Constants, topology: dict, run
     """
     from mdapp import version
 
-    with replacing(path) as temporary, h5py.File(temporary, "w", libver=LIBRARY, locking=False) as file:
+    with image_of(libver=LIBRARY) as (file, image):
         for key, text in {"conventions": "Pande", "conventionVersion": "1.1", "program": "mdapp", "programVersion": version(),
                           "application": "mdapp", "title": path.parent.name}.items():  # fmt: skip
             file.attrs[key] = np.bytes_(text.encode("ascii", "replace"))
@@ -55,12 +55,15 @@ def create(path: Path, layout: Layout, constants: Constants, topology: dict, run
             dataset.attrs["units"] = np.bytes_(field.units.encode("ascii"))
             dataset.attrs["record"] = np.bytes_(field.name.encode("ascii"))
         _extend(file, layout, records)
+    with replacing(path) as temporary:
+        temporary.write_bytes(image)
 
 
 def append(path: Path, layout: Layout, records: np.ndarray) -> None:
     """The trajectory with these records behind its frames."""
     with replacing(path) as temporary:
         shutil.copyfile(path, temporary)
+        make_room(temporary, records.nbytes + (len(layout.fields) + 2) * 2 * CHUNK_BYTES)
         with h5py.File(temporary, "r+", libver=LIBRARY, locking=False) as file:
             _extend(file, layout, records)
 
@@ -70,6 +73,7 @@ def cut(path: Path, n_frames: int) -> None:
     layout = read_layout(path)[0]
     with replacing(path) as temporary:
         shutil.copyfile(path, temporary)
+        make_room(temporary, 2 * CHUNK_BYTES)
         with h5py.File(temporary, "r+", libver=LIBRARY, locking=False) as file:
             for field in layout.fields:
                 file[field.path].resize(n_frames, axis=0)
