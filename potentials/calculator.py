@@ -142,7 +142,7 @@ def load_potential(spec: str | Path, dtype: str | None = None) -> Potential:
 
 
 def load_calculator(
-    spec: str | Path | Sequence[str | Path], device: str = "cpu", dtype: str | None = None, long_range_cutoff: float | None = None
+    spec: str | Path | Sequence[str | Path], device: str = "cpu", dtype: str | None = None, long_range_cutoff: float | str | None = "auto"
 ) -> Calculator:
     """An ASE calculator from what `--potential` takes.
 
@@ -152,7 +152,8 @@ def load_calculator(
         name of a shipped potential; `ase:package.module:Class` for any ASE calculator.
     device : "cpu", "cuda" or "cuda:N".
     dtype : "float32" or "float64" for the network; as stored when not given.
-    long_range_cutoff : Å; refused for a potential without long-range terms.
+    long_range_cutoff : of electrostatics and dispersion, Å; None for all pairs; "auto" for all pairs of an isolated molecule and
+        12 Å in a cell. Refused for a potential without long-range terms.
 
     Raises
     ------
@@ -168,8 +169,12 @@ def load_calculator(
     file = _file_of(text)
     if file is not None:
         potential = checkpoint.load_potential(file, dtype)
-        if long_range_cutoff is not None and potential.long_range_cutoff is None:
-            raise ValueError(f"long_range_cutoff means nothing to {file.name}: the potential has no long-range terms.")
+        if long_range_cutoff != "auto":
+            if not potential.has_long_range:
+                raise ValueError(f"long_range_cutoff means nothing to {file.name}: the potential has no long-range terms.")
+            if long_range_cutoff is not None and not float(long_range_cutoff) > 0:
+                raise ValueError(f"long_range_cutoff must be > 0 Å, got {long_range_cutoff}.")
+            potential.long_range_cutoff = long_range_cutoff
         return PotentialCalculator(potential, device=device, name=file.name, source=file)
     if text.startswith("ase:"):
         return _ase_calculator(text)

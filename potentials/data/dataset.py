@@ -14,7 +14,7 @@ from torch import Tensor
 
 from potentials.data.labelled import DataError, LabelledStructure
 from potentials.graph import AtomicGraph, Edges
-from potentials.neighbours import pairs
+from potentials.neighbours import all_pairs, pairs
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class PairLists:
     i: np.ndarray  # (n_pairs,) int32, within the frame
     j: np.ndarray  # (n_pairs,) int32
     shifts: np.ndarray | None  # (n_pairs, 3) int16; None where no frame is periodic
+    cutoff: float  # Å; infinite: all pairs of a frame
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Dataset:
             charge=tensor(self.charge[indices]),
             unpaired=torch.zeros(len(indices), dtype=torch.float64),
             long_range=None if self.long_range is None else _edges(self.long_range, indices, before),
+            long_range_cutoff=None if self.long_range is None else torch.full((len(indices),), self.long_range.cutoff, dtype=torch.float64),
         )
         forces = tensor(self.forces[atoms].astype(np.float64))
         return Batch(graph, tensor(self.energy[indices]), forces, tensor(self.stress[indices]), tensor(counts))
@@ -208,7 +210,7 @@ class _PairCollector:
         self.periodic = False
 
     def add(self, s: LabelledStructure) -> None:
-        i, j, shifts = pairs(s.positions, s.cell, s.pbc, self.cutoff)
+        i, j, shifts = all_pairs(len(s.numbers)) if np.isinf(self.cutoff) else pairs(s.positions, s.cell, s.pbc, self.cutoff)
         self.i.append(i.astype(np.int32))
         self.j.append(j.astype(np.int32))
         self.shifts.append(shifts.astype(np.int16))

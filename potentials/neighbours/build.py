@@ -6,16 +6,13 @@ import torch
 from ase import Atoms
 
 from potentials.graph import AtomicGraph, Edges
-from potentials.neighbours.search import pairs
+from potentials.neighbours.search import all_pairs, pairs
 from potentials.potential import Potential
 
 
 def edges_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Edges:
     """Pairs within `cutoff` (Å) as tensors; all pairs where it is infinite (not in a cell)."""
-    if np.isinf(cutoff):
-        first, second = np.triu_indices(len(positions), k=1)
-        return Edges.of_pairs(torch.from_numpy(first), torch.from_numpy(second), torch.zeros(len(first), 3, dtype=torch.float64))
-    i, j, shifts = pairs(positions, cell, pbc, cutoff)
+    i, j, shifts = all_pairs(len(positions)) if np.isinf(cutoff) else pairs(positions, cell, pbc, cutoff)
     return Edges.of_pairs(torch.from_numpy(i), torch.from_numpy(j), torch.from_numpy(shifts.astype(np.float64)))
 
 

@@ -45,6 +45,12 @@ def _ordered(i: np.ndarray, j: np.ndarray, shifts: np.ndarray) -> Pairs:
     return i[order], j[order], shifts[order]
 
 
+def all_pairs(n_atoms: int) -> Pairs:
+    """Every pair of an isolated structure, whatever its distance."""
+    i, j = np.triu_indices(n_atoms, k=1)
+    return i.astype(np.int64), j.astype(np.int64), np.zeros((len(i), 3), np.int64)
+
+
 def complete_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
     """The cell with unit vectors, normal to the periodic ones, where a direction is not periodic.
 

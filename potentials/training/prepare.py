@@ -35,7 +35,7 @@ def prepare(config: TrainConfig, tell: Callable[[str], None]) -> tuple[Part, Par
     files = _files(config.data.train), _files(config.data.validation)
 
     def dataset_of(paths: tuple[Path, ...]) -> Dataset:
-        return build_dataset(_usable(_read(paths, config.data), config, draft), draft.cutoff, draft.long_range_cutoff)
+        return build_dataset(_usable(_read(paths, config.data), config, draft), draft.cutoff, draft.far_cutoff(periodic=False))
 
     all_frames = dataset_of(files[0])
     if files[1]:
