@@ -181,6 +181,8 @@ def _explained(error: Exception, session: Session) -> Exception:
     """An error of the session as the user should read it; what is our own fault keeps its traceback in run.log."""
     at = f"Stopped at step {session.stepper.step_number}"
     again = f"Go on with `mdapp resume {shlex.quote(str(session.folder.path))}`"
+    if isinstance(error, FileNotFoundError) and not session.folder.path.exists():
+        error = OutputError(f"{session.folder.path} cannot be written: the folder has gone.")
     if isinstance(error, OutputError):
         if session.stepper.step_number == 0:
             return error
