@@ -218,7 +218,7 @@ class _PairCollector:
 
     def finished(self) -> PairLists:
         shifts = np.concatenate(self.shifts) if self.periodic else None
-        return PairLists(_starts([len(i) for i in self.i]), np.concatenate(self.i), np.concatenate(self.j), shifts)
+        return PairLists(_starts([len(i) for i in self.i]), np.concatenate(self.i), np.concatenate(self.j), shifts, self.cutoff)
 
 
 def _starts(counts: list[int]) -> np.ndarray:
