@@ -25,14 +25,23 @@ def pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: floa
     cell : (3, 3), Å, rows; ignored along directions that are not periodic.
     pbc : (3,) bool.
     cutoff : Å.
+
+    Raises
+    ------
+    ValueError : positions or periodic cell vectors that are not finite; periodic cell vectors that span nothing.
     """
-    positions = np.ascontiguousarray(positions, dtype=np.float64)
+    positions, pbc = np.ascontiguousarray(positions, dtype=np.float64), np.asarray(pbc, dtype=bool)
     if len(positions) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
-    if _too_flat(positions, complete_cell(cell, pbc), np.asarray(pbc, dtype=bool), float(cutoff)):
+    if not (np.isfinite(positions).all() and np.isfinite(np.asarray(cell)[pbc]).all()):
+        raise ValueError("Positions or cell are not finite numbers; there are no neighbours to search for.")
+    cell = complete_cell(cell, pbc)
+    if np.linalg.det(cell) == 0:
+        raise ValueError(f"The cell {cell.tolist()} has no volume, but pbc is {pbc.tolist()}.")
+    if _too_flat(positions, cell, pbc, float(cutoff)):
         return pairs_scattered(positions, cell, pbc, cutoff)
     search = vesin.NeighborList(cutoff=float(cutoff), full_list=False, sorted=False, n_threads=1)
-    i, j, shifts = search.compute(positions, complete_cell(cell, pbc), np.asarray(pbc, dtype=bool), "ijS", copy=True)
+    i, j, shifts = search.compute(positions, cell, pbc, "ijS", copy=True)
     return _ordered(i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64))
 
 

@@ -34,7 +34,7 @@ def still_valid(reference: Reference, positions: np.ndarray, cell: np.ndarray, c
     cell : (3, 3), Å, periodic along the same directions as the reference.
     cutoff, skin : Å.
     """
-    if positions.shape != reference.positions.shape:
+    if positions.shape != reference.positions.shape or not np.isfinite(cell).all():
         return False
     if np.isinf(cutoff):
         return True
