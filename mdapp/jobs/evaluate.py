@@ -169,7 +169,8 @@ def _say(path: str, found: dict[str, Any], screen: Screen) -> None:
         text += f", forces {errors['forces_mae_meV_A']:.1f} meV/Å"
     screen.say(f"{text} (MAE); the energy is off by {found['energy_offset_meV_atom']:+.2f} meV/atom on average.")
     for name, one in sorted(found["molecules"].items(), key=lambda item: -item[1].get("forces_mae_meV_A", item[1]["energy_mae_meV_atom"])):
-        screen.detail(f"  {name:<40} {one['energy_mae_meV_atom']:9.2f} meV/atom {one.get('forces_mae_meV_A', float('nan')):9.1f} meV/Å {one['frames']:6d} frames")
+        forces = one.get("forces_mae_meV_A", float("nan"))
+        screen.detail(f"  {name:<40} {one['energy_mae_meV_atom']:9.2f} meV/atom {forces:9.1f} meV/Å {one['frames']:6d} frames")
 
 
 def _fresh(folder: Path) -> Path:
