@@ -4,9 +4,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from vesin import NeighborList
 
 from mdapp.frame import Frame
+from potentials.neighbours.search import pairs
 
 REACH = 2.45  # Å, the least that is searched: serves bonds of all but the largest atoms. Shorter is slower, time going to empty cells
 
@@ -34,6 +34,6 @@ class _ById:
 @lru_cache(maxsize=1)
 def _search(key: _ById, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     frame = key.frame
-    box = np.where(frame.pbc[:, None], frame.cell, 0.0)
-    i, j, d = NeighborList(cutoff=cutoff, full_list=False, n_threads=1).compute(frame.positions, box, frame.pbc, "ijd")
-    return i.astype(np.int64), j.astype(np.int64), d
+    i, j, shifts = pairs(frame.positions, frame.cell, frame.pbc, cutoff)
+    r_ij = frame.positions[j] - frame.positions[i] + shifts @ np.where(frame.pbc[:, None], frame.cell, 0.0)
+    return i, j, np.linalg.norm(r_ij, axis=1)

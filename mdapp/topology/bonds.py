@@ -29,15 +29,14 @@ def close_pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff
 
     Returns
     -------
-    i, j (n_pairs,) int64 and distances (n_pairs,) in Å, in an order that depends on the positions.
+    i, j (n_pairs,) int64 and distances (n_pairs,) in Å, sorted by i and j.
     """
-    from vesin import NeighborList
+    from potentials.neighbours.search import pairs
 
     pbc = np.broadcast_to(np.asarray(pbc, dtype=bool), (3,)).copy()
-    box = np.where(pbc[:, None], np.asarray(cell, dtype=float), 0.0)
-    search = NeighborList(cutoff=float(cutoff), full_list=False)
-    i, j, distances = search.compute(np.ascontiguousarray(positions, dtype=float), box, pbc, "ijd")
-    return i.astype(np.int64), j.astype(np.int64), distances
+    positions, box = np.asarray(positions, dtype=float), np.where(pbc[:, None], np.asarray(cell, dtype=float), 0.0)
+    i, j, shifts = pairs(positions, box, pbc, cutoff)
+    return i, j, np.linalg.norm(positions[j] - positions[i] + shifts @ box, axis=1)
 
 
 def find_bonds(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:

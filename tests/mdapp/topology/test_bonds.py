@@ -77,3 +77,9 @@ def test_molecules_are_the_connected_components():
         assert {frozenset(np.flatnonzero(labels == k).tolist()) for k in set(labels.tolist())} == parts
         _, first = np.unique(labels, return_index=True)
         assert np.array_equal(first, np.sort(first))  # numbered by their first atoms
+
+
+def test_an_atom_that_flew_away_leaves_the_bonds_of_the_others():
+    water = np.array([[0, 0, 0], [0, 0, 0.96], [0, 0.93, -0.24], [1e4, 1e4, 0]])
+    bonds = find_bonds(np.array([8, 1, 1, 1]), water, np.zeros((3, 3)), np.zeros(3, bool))
+    assert bonds.tolist() == [[0, 1], [0, 2]]
