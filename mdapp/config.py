@@ -53,7 +53,8 @@ class RunConfig(Record):
     charge: int | None = option(None, _CHARGE)
     output: str | None = option(None, "The run's folder; runs/STRUCTURE-ENSEMBLE-TEMPERATURE when not given.", short="o", metavar="FOLDER")
     every: int = option(100, "A frame is written every so many steps; with a unit (50fs), every so much time.", metavar="N|TIME", duration=True)
-    guard: tuple[str, ...] = option(("on",), "on (all), off, NAME (this one alone), no-NAME, or NAME:key=value,... for its thresholds; may be repeated.", metavar="GUARD")
+    guard: tuple[str, ...] = option(
+        ("on",), "on (all), off, NAME (this one alone), no-NAME, or NAME:key=value,... for its thresholds; may be repeated.", metavar="GUARD")
     on_event: Literal["stop", "warn", "rewind"] = option("stop", "What a guard's alarm does: stop, warn or rewind.")
     relax_start: bool = option(True, "Relax a strained start for a few steps before velocities are drawn.")
     wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
@@ -89,7 +90,7 @@ class RunConfig(Record):
             names = ["nve", "nvt", "npt", *(name for name in known if name != "nve")]
             raise ValueError(f"ensemble '{ensemble}' is unknown{nearest(ensemble, names)}; known: {', '.join(names)}.")
         if ensemble == "nvt":
-            thermostat = {"bussi": "csvr", None: "langevin"}.get(self.thermostat, self.thermostat)
+            thermostat = {"bussi": "csvr"}.get(self.thermostat or "", self.thermostat or "langevin")
             self._set("thermostat", chosen("thermostat", thermostat, [n[4:] for n in known if n.startswith("nvt-")]))
         elif self.thermostat is not None and ensemble in ("nve", "npt"):
             why = "nve has no thermostat" if ensemble == "nve" else "with npt the barostat brings its own thermostat"
@@ -177,7 +178,8 @@ class RelaxConfig(Record):
     device: str = option("auto", DEVICE)
     dtype: Dtype | None = option(None, _DTYPE)
     charge: int | None = option(None, _CHARGE)
-    output: str | None = option(None, "FILE.extxyz, or a folder for one file a structure; STRUCTURE-relaxed.extxyz when not given.", short="o", metavar="FILE|FOLDER")
+    output: str | None = option(
+        None, "FILE.extxyz, or a folder for one file a structure; STRUCTURE-relaxed.extxyz when not given.", short="o", metavar="FILE|FOLDER")
     threads: int | None = option(None, _THREADS)
     long_range_cutoff: float | None = option(None, _LONG_RANGE, unit="Å")
 

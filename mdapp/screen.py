@@ -14,7 +14,10 @@ from typing import IO, Any
 _REDRAW_S = 0.25
 _PLAIN_LINE_S = 10.0
 _TENTH_S = 1.0  # a short job's tenths do not follow each other faster
-_STYLES = {"sound": "bold green", "finished": "bold green", "suspect": "bold yellow", "stopped": "bold red", "not converged": "bold red", "interrupted": "bold yellow"}
+_STYLES = {
+    "sound": "bold green", "finished": "bold green", "ready": "bold green", "suspect": "bold yellow", "interrupted": "bold yellow",
+    "stopped": "bold red", "broken": "bold red", "not converged": "bold red",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ class Screen:
 
     def progress(self, p: Progress) -> None:
         """Where a run stands, as the live line."""
-        self.live(progress_line(p), p.step / max(p.steps, 1), last=p.step >= p.steps)
+        if self.quiet:
+            return
+        self.live(progress_line(p, self._rich().width if self._terminal else None), p.step / max(p.steps, 1), last=p.step >= p.steps)
 
     def close(self, verdict: str, why: str, rows: Sequence[tuple[str, str]], next_command: str | None = None) -> None:
         """The end: the verdict and its reason, numbers, and what to type next."""
@@ -151,11 +156,21 @@ def silent() -> Screen:
     return Screen(quiet=True)
 
 
-def progress_line(p: Progress) -> str:
-    """'  12000/20000   6.00 ps   T 301 K   drift 0.02 meV/atom/ps   guards ok   8.1 ms/step   5.3 ns/day   1:05 left'"""
-    drift = "drift -" if p.drift_meV is None else f"drift {p.drift_meV:+.{3 if abs(p.drift_meV) < 10 else 0}f} meV/atom/ps"
-    return (f"{p.step:>{len(str(p.steps))}}/{p.steps}  {p.time_ps:.3f} ps  T {p.temperature_K:.0f} K  {drift}  guards {p.guards}  "
-            f"{p.ms_per_step:.3g} ms/step  {p.ns_per_day:.3g} ns/day  {shown_duration(p.eta_s)} left")
+def progress_line(p: Progress, width: int | None = None) -> str:
+    """'12000/20000  6.000 ps  T 301 K  drift +0.020 meV/atom/ps  guards ok  8.1 ms/step  5.33 ns/day  1:05 left'
+
+    In a narrow terminal the parts that matter least are left out: first ms/step, then the unit of the drift, then the drift.
+    """
+    number = "-" if p.drift_meV is None else f"{p.drift_meV:+.{3 if abs(p.drift_meV) < 10 else 0}f}"
+    drifts = (f"drift {number}" + (" meV/atom/ps" if p.drift_meV is not None else ""), f"drift {number}", "")
+    speeds = (f"{p.ms_per_step:.3g} ms/step", "")
+    for speed, drift in ((speeds[0], drifts[0]), (speeds[1], drifts[0]), (speeds[1], drifts[1]), (speeds[1], drifts[2])):
+        parts = (f"{p.step:>{len(str(p.steps))}}/{p.steps}", f"{p.time_ps:.3f} ps", f"T {p.temperature_K:.0f} K", drift, f"guards {p.guards}", speed,
+                 f"{p.ns_per_day:.3g} ns/day", f"{shown_duration(p.eta_s)} left")
+        line = "  ".join(part for part in parts if part)
+        if width is None or len(line) < width:
+            break
+    return line
 
 
 def shown_duration(seconds: float) -> str:

@@ -9,11 +9,14 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mdapp import version
 from mdapp.analysis.statistics import Drift, Mean
 from mdapp.analysis.verdict import judge
 from mdapp.config import RunConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_STOPPED
+from mdapp.jobs._charge import charge_words
 from mdapp.quantities import shown_time
 
 if TYPE_CHECKING:
@@ -21,18 +24,20 @@ if TYPE_CHECKING:
     from mdapp.simulation import Outcome
 
 PACKAGES = ("ase", "torch", "numpy", "scipy", "h5py", "mdtraj", "vesin")
+JUDGED_FS, JUDGED_FRAMES = 1000.0, 10  # a shorter table shows the vibrations of the total energy, not its drift
 WATER = ("HOH", "WAT", "H2O", "SOL", "TIP3", "TIP")
 
 
 def header(start: Start, folder: Path | None, first_step: int = 0) -> list[tuple[str, str]]:
     """Rows of (label, sentence): structure, potential, ensemble, length, guards, output."""
-    c, p, atoms = start.config, start.potential, start.original
+    c, p = start.config, start.potential
     rows = [("structure", structure_words(start)), ("potential", potential_words(start))]
     if p.source != p.title:
         rows.append(("", f"from {p.source}"))
     rows.append(("ensemble", ensemble_words(c, start.ensemble)))
     done = f", going on at step {first_step}" if first_step else ""
-    rows.append(("length", f"{c.steps} steps of {c.timestep:g} fs = {shown_time(c.length_fs)}, a frame every {c.every} ({shown_time(c.every * c.timestep)}){done}"))
+    frames = f"a frame every {c.every} ({shown_time(c.every * c.timestep)})"
+    rows.append(("length", f"{c.steps} steps of {c.timestep:g} fs = {shown_time(c.length_fs)}, {frames}{done}"))
     names = [guard.name for guard in start.guards]
     rows.append(("guards", f"{', '.join(names) or 'off (non-finite numbers still stop the run)'}; on event: {c.on_event}"))
     rows.append(("machine", f"{c.device}, {p.dtype}, {c.threads} thread{'s' if c.threads != 1 else ''}, seed {c.seed}"))
@@ -44,7 +49,7 @@ def header(start: Start, folder: Path | None, first_step: int = 0) -> list[tuple
 def structure_words(start: Start) -> str:
     """'peptide.xyz: C12H22N4O4, 42 atoms, charge 0, ACE-ALA-ALA-ALA-NME, no cell'."""
     atoms = start.original
-    parts = [f"{atoms.get_chemical_formula('hill')}, {len(atoms)} atom{'s' if len(atoms) != 1 else ''}", f"charge {atoms.info.get('charge', 0):+g}".replace("+0", "0")]
+    parts = [f"{atoms.get_chemical_formula('hill')}, {len(atoms)} atom{'s' if len(atoms) != 1 else ''}", f"charge {charge_words(atoms.info.get('charge', 0))}"]
     residues = sequence_words(start.topology)
     if residues:
         parts.append(residues)
@@ -89,7 +94,10 @@ def ensemble_words(config: RunConfig, ensemble: Any) -> str:
     """'NVT, Langevin (BAOAB), 300 K, friction 1 /ps'."""
     words = [str(getattr(ensemble, "title", config.method))]
     words.append(f"{config.temperature:g} K" + (" at the start" if config.ensemble == "nve" else ""))
-    for field, text in (("friction_per_ps", "friction {:g} /ps"), ("thermostat_time_fs", "thermostat {:g} fs"), ("pressure_bar", "{:g} bar"), ("barostat_time_fs", "barostat {:g} fs")):
+    shown = {
+        "friction_per_ps": "friction {:g} /ps", "thermostat_time_fs": "thermostat {:g} fs", "pressure_bar": "{:g} bar", "barostat_time_fs": "barostat {:g} fs",
+    }  # fmt: skip
+    for field, text in shown.items():
         if hasattr(ensemble, field):
             words.append(text.format(getattr(ensemble, field)))
     return ", ".join(words)
@@ -146,9 +154,10 @@ def ending(outcome: Outcome, config: RunConfig, reason: str | None, numbers: Num
         verdict = outcome.verdicts[-1]
         return Ending("stopped", "stopped", f"guard {verdict.monitor} at {at}: {verdict.reason}.", EXIT_GUARD)
     target = None if config.ensemble == "nve" else config.temperature
-    judgement = judge(drift=numbers.drift, temperature=numbers.temperature, target_K=target, warnings=warnings)
+    judgement = judge(drift=numbers.drift if numbers.long_enough else None, temperature=numbers.temperature, target_K=target, warnings=warnings)
     word = "suspect" if judgement.reasons else "sound"
-    doubt = f", but {'; '.join(judgement.reasons)}." if judgement.reasons else ", no guard raised an alarm."
+    praise = ", no guard raised an alarm" + ("." if numbers.long_enough else "; too short to judge a drift.")
+    doubt = f", but {'; '.join(judgement.reasons)}." if judgement.reasons else praise
     if outcome.reason == "finished":
         return Ending(word, "finished", f"finished {config.steps} steps ({shown_time(config.length_fs)}){doubt}", EXIT_FINISHED)
     return Ending(word, "interrupted", f"interrupted by {reason or 'request'} at {at}{doubt}", EXIT_STOPPED)
@@ -160,6 +169,7 @@ class Numbers:
 
     drift: Drift | None  # of the conserved energy, meV/atom/ps
     temperature: Mean | None  # K, the approach to equilibrium left out
+    long_enough: bool = False  # to hold a drift against the run
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -190,7 +200,8 @@ def numbers_of(folder: Path, n_atoms: int) -> Numbers:
     thermo = thermo_of_columns(load_series(folder).columns, n_atoms)
     if len(thermo) < 3 or thermo.T_K is None:
         return Numbers(None, None)
-    return Numbers(thermo.drift_meV(), mean_with_error(thermo.T_K[equilibrated_from(thermo.T_K):]))
+    long_enough = bool(np.ptp(thermo.time_fs) >= JUDGED_FS and len(thermo) >= JUDGED_FRAMES)
+    return Numbers(thermo.drift_meV(), mean_with_error(thermo.T_K[equilibrated_from(thermo.T_K):]), long_enough)
 
 
 def _finite(value: float | None) -> float | None:

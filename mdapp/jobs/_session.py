@@ -89,8 +89,9 @@ def go(session: Session) -> RunResult:
             checkpoints(session.stepper.state(), {w.monitor: w.state() for w in session.watches})
         live.begun = time.perf_counter()
         outcome = simulate(
-            session.stepper, config.steps or 0, session.watches, [trajectory, thermo], every=config.every, check_every=CHECK_EVERY, checkpoint_every=config.every,
-            should_stop=session.stopping, on_checkpoint=checkpoints, on_event=_event_writer(session, live), on_check=live, stop_on_guard=config.on_event == "stop",
+            session.stepper, config.steps or 0, session.watches, [trajectory, thermo],
+            every=config.every, check_every=CHECK_EVERY, checkpoint_every=config.every, should_stop=session.stopping,
+            on_checkpoint=checkpoints, on_event=_event_writer(session, live), on_check=live, stop_on_guard=config.on_event == "stop",
         )  # fmt: skip
         seconds = time.perf_counter() - live.begun
         session.teller.screen.end_live()
@@ -134,7 +135,8 @@ def _close(session: Session, outcome: Outcome, speed: Speed) -> RunResult:
     end = ending(outcome, config, session.stopping.reason, numbers, dict(warnings))
     summary = {
         "verdict": end.verdict, "status": end.status, "why": end.why, "exit_code": end.exit_code, "folder": str(folder.path),
-        "steps": outcome.step, "steps_asked": config.steps, "time_ps": session.stepper.time_fs / 1000, "failure": _failure(outcome, start), "warnings": dict(warnings),
+        "steps": outcome.step, "steps_asked": config.steps, "time_ps": session.stepper.time_fs / 1000,
+        "failure": _failure(outcome, start), "warnings": dict(warnings),
         **numbers.summary, "ms_per_step": speed.ms_per_step, "ns_per_day": speed.ns_per_day, "session_steps": speed.steps, "session_seconds": speed.seconds,
         "n_atoms": len(start.atoms), "formula": start.original.get_chemical_formula("hill"), "charge": start.original.info.get("charge", 0),
         "method": config.method, "seed": config.seed, "device": config.device, "dtype": start.potential.dtype, "threads": config.threads,
@@ -189,7 +191,8 @@ def _explained(error: Exception, session: Session) -> Exception:
         return Interrupted(f"{at}: {error}")
     if is_out_of_memory(error):
         session.teller.error(error)
-        return Interrupted(f"{at}: not enough memory on {session.start.config.device} for {len(session.start.atoms)} atoms. {again} --device cpu, or on a larger device.")
+        size = f"{len(session.start.atoms)} atoms"
+        return Interrupted(f"{at}: not enough memory on {session.start.config.device} for {size}. {again} --device cpu, or on a larger device.")
     session.teller.error(error)
     described = RuntimeError(f"{at}: {type(error).__name__}: {first_line(error)}")
     described.run_log = session.teller.path  # type: ignore[attr-defined]

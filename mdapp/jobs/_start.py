@@ -82,7 +82,7 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     bonds = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
     groups = ionic_groups(atoms, bonds)
     if groups and potential.knows_charge is False:
-        warnings.append(f"{potential.title} knows no charge, but the structure holds {' and '.join(groups)}: it may never have seen such groups.")
+        warnings.append(f"{potential.title} knows no charge, but by their bonds the structure holds {groups}: it may never have seen such groups.")
     for note in notes:
         screen.detail(f"note: {note}")
 
@@ -115,7 +115,8 @@ def first_force(atoms: Atoms, potential: LoadedPotential, source: str) -> float:
         energy, forces = atoms.get_potential_energy(), atoms.get_forces(apply_constraint=False)
     except Exception as error:
         if is_out_of_memory(error):
-            raise PotentialError(f"Not enough memory for {len(atoms)} atoms with {potential.title}. Take --device cpu, --dtype float32 or a smaller system.") from error
+            advice = "Take --device cpu, --dtype float32 or a smaller system."
+            raise PotentialError(f"Not enough memory for {len(atoms)} atoms with {potential.title}. {advice}") from error
         raise PotentialError(f"{potential.title} cannot evaluate {source} ({type(error).__name__}): {first_line(error)}") from error
     if not (np.isfinite(energy) and np.isfinite(forces).all()):
         raise PotentialError(f"{potential.title} gives numbers that are not finite for {source}. Check the structure for atoms too close to each other.")
@@ -136,8 +137,8 @@ def _ease(start: Start, screen: Screen, should_stop: Callable[[], bool]) -> None
     except RelaxationFailed as error:
         raise StructureError(f"{config.structure}: the start is strained (largest force {force:.3g} eV/Å) and cannot be relaxed. {error}") from None
     if found.fmax > HOPELESS:
-        raise StructureError(f"{config.structure}: the largest force is {force:.3g} eV/Å, and still {found.fmax:.3g} after {found.n_steps} steps of relaxation. "
-                             "Check the structure, or relax it with `mdapp relax`.")
+        raise StructureError(f"{config.structure}: the largest force is {force:.3g} eV/Å, and still {found.fmax:.3g} after {found.n_steps} steps "
+                             "of relaxation. Check the structure, or relax it with `mdapp relax`.")
     moved = np.linalg.norm(found.atoms.positions - start.atoms.positions, axis=1).max()
     start.atoms.positions = found.atoms.positions
     start.largest_force = first_force(start.atoms, start.potential, config.structure)

@@ -49,7 +49,8 @@ def check(config: CheckConfig, screen: Screen | None = None) -> CheckResult:
             outcome = simulate(stepper, config.probe, watches, every=config.probe, check_every=1, should_stop=stopping, stop_on_guard=config.on_event == "stop")
         except Exception as error:
             memory = "Not enough memory. " if is_out_of_memory(error) else ""
-            raise PotentialError(f"{memory}{start.potential.title} failed in the probe at step {stepper.step_number} ({type(error).__name__}): {first_line(error)}") from error
+            where = f"failed in the probe at step {stepper.step_number} ({type(error).__name__})"
+            raise PotentialError(f"{memory}{start.potential.title} {where}: {first_line(error)}") from error
         speed = Speed(outcome.step, time.perf_counter() - begun, config.timestep)
     last = stepper.frame() if outcome.last_sound is None else outcome.last_sound
     alarms = [v for v in outcome.verdicts if v.level != "ok"]
@@ -58,15 +59,18 @@ def check(config: CheckConfig, screen: Screen | None = None) -> CheckResult:
         why = f"guard {alarms[-1].monitor} at step {outcome.step} of the probe: {alarms[-1].reason}."
     else:
         doubts = [*start.warnings, *(f"{v.monitor}: {v.reason}" for v in alarms)]
-        why = f"{outcome.step} steps of a probe went well, nothing was written." if not doubts else f"it can run, but there {'is a warning' if len(doubts) == 1 else f'are {len(doubts)} warnings'}; nothing was written."
+        counted = "is a warning" if len(doubts) == 1 else f"are {len(doubts)} warnings"
+        why = f"it can run, but there {counted}; nothing was written." if doubts else f"a probe of {outcome.step} steps went well; nothing was written."
     exit_code = EXIT_GUARD if outcome.reason == "guard" else EXIT_FINISHED
     all_seconds = (config.steps or 0) * speed.seconds / max(speed.steps, 1)
-    rows = [("forces", f"largest {start.largest_force:.3g} eV/Å at the start"), ("T", f"{first.temperature_K:.0f} K at the start, {last.temperature_K:.0f} K after {shown_time(last.time_fs)}")]
+    rows = [("forces", f"largest {start.largest_force:.3g} eV/Å at the start"),
+            ("T", f"{first.temperature_K:.0f} K at the start, {last.temperature_K:.0f} K after {shown_time(last.time_fs)}")]
     if speed.ms_per_step is not None and speed.ns_per_day is not None:
         rows.append(("speed", f"about {speed.ms_per_step:.3g} ms/step, {speed.ns_per_day:.3g} ns/day: {shown_duration(all_seconds)} for {config.steps} steps"))
     screen.close(verdict, why, rows)
     summary = {
-        "verdict": verdict, "why": why, "exit_code": exit_code, "n_atoms": len(start.atoms), "largest_force_eV_A": start.largest_force, "relaxation": start.relaxation or None,
+        "verdict": verdict, "why": why, "exit_code": exit_code, "n_atoms": len(start.atoms),
+        "largest_force_eV_A": start.largest_force, "relaxation": start.relaxation or None,
         "warnings": list(start.warnings), "alarms": [{"monitor": v.monitor, "level": v.level, "reason": v.reason} for v in alarms],
         "probe_steps": outcome.step, "ms_per_step": speed.ms_per_step, "ns_per_day": speed.ns_per_day, "folder": str(folder),
     }  # fmt: skip

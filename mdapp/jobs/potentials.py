@@ -47,7 +47,8 @@ def card_of(name: str) -> dict[str, Any]:
         "cutoff_A": potential.cutoff, "units": "eV, Å", "dtype": potential.dtype, "knows_charge": potential.knows_charge,
         "level_of_theory": getattr(card, "level_of_theory", "not stated"), "energy_zero": getattr(card, "energy_zero", "not stated"),
         "description": getattr(card, "description", ""), "licence": getattr(card, "licence", ""), "parameters": _n_parameters(potential.calculator),
-        "training": dict(getattr(card, "training", {}) or {}), "data_sha256": getattr(card, "data_hash", ""), "sha256": potential.fingerprint if Path(potential.source).is_file() else "",
+        "training": dict(getattr(card, "training", {}) or {}), "data_sha256": getattr(card, "data_hash", ""),
+        "sha256": potential.fingerprint if Path(potential.source).is_file() else "",
         "model_card": _beside(potential.source),
     }  # fmt: skip
 

@@ -51,7 +51,8 @@ def resume(config: ResumeConfig, screen: Screen | None = None) -> RunResult:
             stopping.stop_file = folder.stop
             folder.stop.unlink(missing_ok=True)  # of an earlier session
             asked, provenance = stored_settings(folder)
-            asked = replace(asked, steps=_total(config, asked), device=config.device or asked.device, threads=config.threads or asked.threads, wall_time=config.wall_time)
+            device, threads = config.device or asked.device, config.threads or asked.threads
+            asked = replace(asked, steps=_total(config, asked), device=device, threads=threads, wall_time=config.wall_time)
             if not _has_checkpoint(folder):
                 return _anew(folder, asked, provenance, screen, stopping)
             loaded = load_checkpoint(folder.path)
@@ -61,16 +62,20 @@ def resume(config: ResumeConfig, screen: Screen | None = None) -> RunResult:
             if summary is not None and done == asked.steps and summary.get("exit_code") == EXIT_FINISHED:
                 return _finished(folder, summary, screen)
             if done > (asked.steps or 0):
-                raise UserError(f"{folder.path}: {done} steps are done already, which is more than the {asked.steps} asked for. --steps is the total; give more.")
+                raise UserError(f"{folder.path}: {done} steps are done already, more than the {asked.steps} asked for. --steps is the total; give more.")
             start = prepare(asked, screen, stopping, resumed_from=folder.input)
             if start.potential.fingerprint != loaded.state["potential"]:
                 raise RunFolderError(f"{folder.path}: the potential {start.potential.title} is not the one that the run began with "
-                                     f"(SHA-256 {start.potential.fingerprint[:12]} in place of {loaded.state['potential'][:12]}). Bring the right one back, or start a new run.")
+                                     f"(SHA-256 {start.potential.fingerprint[:12]} in place of {loaded.state['potential'][:12]}). "
+                                     "Bring the right one back, or start a new run.")
             refuse_to_go_on(stopping, folder)
             return _go_on(folder, start, loaded.state, loaded.notes, summary, screen, stopping)
 
 
-def _go_on(folder: RunFolder, start: Start, state: dict[str, Any], notes: tuple[str, ...], summary: dict[str, Any] | None, screen: Screen, stopping: Stopping) -> RunResult:
+def _go_on(
+    folder: RunFolder, start: Start, state: dict[str, Any], notes: tuple[str, ...], summary: dict[str, Any] | None, screen: Screen, stopping: Stopping
+) -> RunResult:
+    """The session that follows on a restart state."""
     from mdapp.dynamics._stepper import ASEStepper
 
     start.structure_hash, start.bonds, start.relaxation, start.warnings = state["structure"], state["bonds"], str(state["relaxation"]), ()
@@ -115,7 +120,7 @@ def _generator() -> Any:
 def _anew(folder: RunFolder, config: RunConfig, provenance: dict[str, Any], screen: Screen, stopping: Stopping) -> RunResult:
     """A run that was killed before its first restart state: it begins once more, in the same folder."""
     if folder.trajectory.exists() and folder.thermo.exists() and len(folder.thermo.read_bytes().splitlines()) > 2:
-        raise RunFolderError(f"{folder.path} holds frames but no checkpoint, so it cannot be resumed. Start a new run; the trajectory can be analysed as it is.")
+        raise RunFolderError(f"{folder.path} holds frames but no checkpoint, so it cannot be resumed. Start a new run; the frames can be analysed.")
     start = prepare(config, screen, stopping)
     if start.structure_hash != provenance.get("structure_sha256") or start.potential.fingerprint != provenance.get("potential_sha256"):
         raise RunFolderError(f"{folder.path} was killed before its first step, and its structure or potential has changed since. Start a new run.")
@@ -146,8 +151,8 @@ def stored_settings(folder: RunFolder) -> tuple[RunConfig, dict[str, Any]]:
         provenance = tomllib.loads(folder.config.read_text(encoding="utf-8")).get("provenance", {})
     except UserError as error:
         raise RunFolderError(f"{folder.path} cannot be resumed. {error}") from None
-    source = Path(str(provenance.get("potential", "")))
-    if len(settings.potential) == 1 and source.is_file() and not Path(settings.potential[0]).exists():
+    source, home = Path(str(provenance.get("potential", ""))), Path(str(provenance.get("folder", "")))
+    if len(settings.potential) == 1 and source.is_file() and (home / settings.potential[0]).resolve() == source and not Path(settings.potential[0]).exists():
         settings = replace(settings, potential=(str(source),))  # named relative to another folder
     if not Path(settings.structure).exists():
         settings = replace(settings, structure=str(provenance.get("structure", settings.structure)))

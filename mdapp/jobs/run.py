@@ -77,7 +77,8 @@ def begin(start: Start, stepper: ASEStepper, watches: list[Any], folder: RunFold
 def record(start: Start, run_id: str) -> str:
     """run.toml: every resolved setting, and where the run came from."""
     provenance = {
-        "run_id": run_id, "structure": str(Path(start.config.structure).resolve()), "structure_sha256": start.structure_hash, "potential": start.potential.source,
+        "run_id": run_id, "structure": str(Path(start.config.structure).resolve()), "structure_sha256": start.structure_hash,
+        "potential": start.potential.source,
         "potential_sha256": start.potential.fingerprint, "potential_dtype": start.potential.dtype, "folder": str(Path.cwd()),
     }  # fmt: skip
     lines = ["[provenance]", *(f"{key} = {toml_value(value)}" for key, value in provenance.items())]

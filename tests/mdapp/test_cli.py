@@ -1,9 +1,10 @@
 """The command line as a user meets it: help, refusals, exit codes."""
+
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,32 +19,50 @@ def mdapp(*words, cwd, timeout=120):
     return subprocess.run([sys.executable, "-m", "mdapp", *map(str, words)], cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["run", "--help"], ["rum"], ["run", "a.xyz", "--temprature", "3"], ["run", "a.xyz", "-p", "lj", "--timestep", "-1"]])
+@pytest.mark.parametrize(
+    "words", [[], ["--help"], ["run", "--help"], ["rum"], ["run", "a.xyz", "--temprature", "3"], ["run", "a.xyz", "-p", "lj", "--timestep", "-1"]]
+)
 def test_help_and_usage_errors_import_nothing_heavy(words):
-    code = f"import sys; from mdapp.cli import main; main({words!r}); sys.exit(','.join(m for m in {HEAVY!r} if m in sys.modules))"
+    code = f"import sys; from mdapp.cli import main; main({words!r}); print('loaded:', *(m for m in {HEAVY!r} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=60)
-    assert done.stderr.splitlines()[-1:] in ([], [""]) or not any(m in done.stderr.splitlines()[-1].split(",") for m in HEAVY)
+    assert done.stdout.splitlines()[-1] == "loaded:"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "a.xyz", "--temprature", "3"]])
 def test_help_and_usage_errors_answer_at_once(words, tmp_path):
+    """CPU time is measured: it is what a busy machine cannot stretch."""
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         mdapp(*words, cwd=tmp_path)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.4  # s; 0.07 to 0.15 measured on 2 cores
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(times) < 0.4  # s; 0.07 to 0.15 measured
 
 
-@pytest.mark.parametrize("words, claim", [
-    (["rum"], "did you mean 'run'"), (["run", "a.xyz", "--temprature", "3"], "--temperature"), (["run"], "'structure' is missing"),
-    (["run", "a.xyz"], "'potential' is missing"), (["run", "a.xyz", "b.xyz", "-p", "lj"], "unexpected extra argument"), (["run", "a.xyz", "-p", "lj", "--steps", "3.5"], "not a whole number"),
-    (["run", "a.xyz", "-p", "lj", "--timestep", "-1"], "timestep must be > 0 fs"), (["run", "a.xyz", "-p", "lj", "--time", "3K"], "unit 'K'"),
-    (["run", "a.xyz", "-p", "lj", "--ensemble", "nvtt"], "did you mean 'nvt'"), (["run", "--config", "none.toml"], "No configuration file 'none.toml'"),
-    (["minima", "a.xyz", "--foo"], "not available yet"), (["label", "a.xyz"], "not available yet"), (["bench"], "not available yet"),
-    (["potentials", "import", "x", "y"], "not available yet"), (["run", "a.xyz", "-p", "lj", "--replicas", "8"], "not available yet"),
-    (["analyse"], "'run' is missing"), (["analyze"], "'run' is missing"), (["resume"], "'run' is missing"),
-])
+@pytest.mark.parametrize(
+    "words, claim",
+    [
+        (["rum"], "did you mean 'run'"),
+        (["run", "a.xyz", "--temprature", "3"], "--temperature"),
+        (["run"], "'structure' is missing"),
+        (["run", "a.xyz"], "'potential' is missing"),
+        (["run", "a.xyz", "b.xyz", "-p", "lj"], "unexpected extra argument"),
+        (["run", "a.xyz", "-p", "lj", "--steps", "3.5"], "not a whole number"),
+        (["run", "a.xyz", "-p", "lj", "--timestep", "-1"], "timestep must be > 0 fs"),
+        (["run", "a.xyz", "-p", "lj", "--time", "3K"], "unit 'K'"),
+        (["run", "a.xyz", "-p", "lj", "--ensemble", "nvtt"], "did you mean 'nvt'"),
+        (["run", "--config", "none.toml"], "No configuration file 'none.toml'"),
+        (["minima", "a.xyz", "--foo"], "not available yet"),
+        (["label", "a.xyz"], "not available yet"),
+        (["bench"], "not available yet"),
+        (["potentials", "import", "x", "y"], "not available yet"),
+        (["run", "a.xyz", "-p", "lj", "--replicas", "8"], "not available yet"),
+        (["analyse"], "'run' is missing"),
+        (["analyze"], "'run' is missing"),
+        (["resume"], "'run' is missing"),
+    ],
+)
 def test_a_bad_command_is_refused_in_one_line_with_exit_code_2(words, claim, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2

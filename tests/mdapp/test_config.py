@@ -13,16 +13,35 @@ def config(**settings):
     return RunConfig(**{"structure": "a.xyz", "potential": "lj", **settings})
 
 
-@pytest.mark.parametrize("text, unit, value", [
-    ("0.5fs", "fs", 0.5), ("10 ps", "fs", 1e4), ("1ns", "fs", 1e6), ("300K", "K", 300), ("1bar", "bar", 1), ("0.1GPa", "bar", 1000), ("1atm", "bar", 1.01325),
-    ("2/ps", "1/ps", 2), ("0.002/fs", "1/ps", 2), ("2ps^-1", "1/ps", 2), ("5 nm", "Å", 50), ("1e1", "fs", 10), ("90", "s", 90), ("2h", "s", 7200),
-    ("01:30:00", "s", 5400), ("1-00:00:01", "s", 86401), (7, "K", 7),
-])
+@pytest.mark.parametrize(
+    "text, unit, value",
+    [
+        ("0.5fs", "fs", 0.5),
+        ("10 ps", "fs", 1e4),
+        ("1ns", "fs", 1e6),
+        ("300K", "K", 300),
+        ("1bar", "bar", 1),
+        ("0.1GPa", "bar", 1000),
+        ("1atm", "bar", 1.01325),
+        ("2/ps", "1/ps", 2),
+        ("0.002/fs", "1/ps", 2),
+        ("2ps^-1", "1/ps", 2),
+        ("5 nm", "Å", 50),
+        ("1e1", "fs", 10),
+        ("90", "s", 90),
+        ("2h", "s", 7200),
+        ("01:30:00", "s", 5400),
+        ("1-00:00:01", "s", 86401),
+        (7, "K", 7),
+    ],
+)
 def test_a_quantity_is_a_number_in_the_house_unit(text, unit, value):
     assert quantity(text, unit, "x") == pytest.approx(value, rel=1e-12)
 
 
-@pytest.mark.parametrize("text, unit", [("3K", "fs"), ("x", "K"), ("", "K"), ("nan", "K"), ("1e999", "fs"), (True, "fs"), (None, "fs"), ("1 fs fs", "fs"), (float("inf"), "K")])
+@pytest.mark.parametrize(
+    "text, unit", [("3K", "fs"), ("x", "K"), ("", "K"), ("nan", "K"), ("1e999", "fs"), (True, "fs"), (None, "fs"), ("1 fs fs", "fs"), (float("inf"), "K")]
+)
 def test_what_is_no_quantity_is_refused_by_name(text, unit):
     with pytest.raises(ValueError, match="^setting "):
         quantity(text, unit, "setting")
@@ -48,10 +67,19 @@ def test_time_becomes_whole_steps_that_reach_it():
     assert config(every="50fs").every == 100
 
 
-@pytest.mark.parametrize("settings", [
-    {}, {"ensemble": "nve"}, {"ensemble": "npt", "pressure": "0.1GPa"}, {"ensemble": "nvt", "thermostat": "bussi"}, {"steps": 7, "seed": 3},
-    {"time": "3ps", "guard": ["on", "no-extent"]}, {"structure": 'Ünï "quoted" \\ back\x7f\t.xyz', "wall_time": "1h"}, {"friction": 1 / 3, "charge": -1, "threads": 2},
-])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"ensemble": "nve"},
+        {"ensemble": "npt", "pressure": "0.1GPa"},
+        {"ensemble": "nvt", "thermostat": "bussi"},
+        {"steps": 7, "seed": 3},
+        {"time": "3ps", "guard": ["on", "no-extent"]},
+        {"structure": 'Ünï "quoted" \\ back\x7f\t.xyz', "wall_time": "1h"},
+        {"friction": 1 / 3, "charge": -1, "threads": 2},
+    ],
+)
 def test_resolved_toml_reads_back_equal(settings, tmp_path):
     asked = config(**settings)
     (tmp_path / "run.toml").write_text(to_toml(asked, "run"), encoding="utf-8")
@@ -59,20 +87,47 @@ def test_resolved_toml_reads_back_equal(settings, tmp_path):
     assert to_toml(fill(RunConfig, tomllib.loads(to_toml(asked, "run"))["run"], "[run]"), "run") == to_toml(asked, "run")
 
 
-@pytest.mark.parametrize("value", [True, False, 0, -2**63, 2**63 - 1, 1e-300, -0.1, 1e22, 1e16, [], ["a", "b"], "".join(map(chr, range(0, 300))), "\U0001f600", "'\"\\"])
+@pytest.mark.parametrize(
+    "value", [True, False, 0, -(2**63), 2**63 - 1, 1e-300, -0.1, 1e22, 1e16, [], ["a", "b"], "".join(map(chr, range(0, 300))), "\U0001f600", "'\"\\"]
+)
 def test_every_plain_value_survives_toml(value):
     assert tomllib.loads(f"x = {toml_value(value)}")["x"] == value
 
 
-@pytest.mark.parametrize("settings, claim", [
-    ({"timestep": -1.0}, "timestep must be > 0 fs"), ({"timestep": 100.0}, "at most 20 fs"), ({"temperature": 0.0}, "temperature must be > 0 K"), ({"steps": 0}, "steps must be >= 1"),
-    ({"steps": 5, "time": "1ps"}, "give one of them"), ({"ensemble": "nvtt"}, "did you mean 'nvt'"), ({"ensemble": "nve", "thermostat": "csvr"}, "nve has no thermostat"),
-    ({"pressure": 1.0}, "use ensemble npt"), ({"thermostat": "langevn"}, "did you mean 'langevin'"), ({"replicas": 4}, "not available yet"), ({"seed": -1}, "seed must be >= 0"),
-    ({"device": "gpu"}, "device must be cpu"), ({"dtype": "float16"}, "dtype"), ({"on_event": "rewind"}, "not available yet"), ({"on_event": "explode"}, "on_event"),
-    ({"guard": ["temprature"]}, "did you mean 'temperature'"), ({"guard": ["temperature:5"]}, "expected key=value, got '5'"), ({"guard": ["temperature:a=1,a=2"]}, "given twice"), ({"flexible": True}, "use ensemble npt"), ({"ensemble_option": ["x"]}, "expected key=value"), ({"threads": 0}, "threads must be >= 1"), ({"every": 0}, "every must be >= 1"),
-    ({"potential": []}, "potential"), ({"steps": 1.5}, "whole number"), ({"relax_start": "yes"}, "true or false"), ({"wall_time": "0s"}, "wall_time must be > 0"),
-    ({"temprature": 300}, "did you mean 'temperature'"), ({"structure": 3}, "expected text"), ({"time": "-1ps"}, "time must be > 0"),
-])
+@pytest.mark.parametrize(
+    "settings, claim",
+    [
+        ({"timestep": -1.0}, "timestep must be > 0 fs"),
+        ({"timestep": 100.0}, "at most 20 fs"),
+        ({"temperature": 0.0}, "temperature must be > 0 K"),
+        ({"steps": 0}, "steps must be >= 1"),
+        ({"steps": 5, "time": "1ps"}, "give one of them"),
+        ({"ensemble": "nvtt"}, "did you mean 'nvt'"),
+        ({"ensemble": "nve", "thermostat": "csvr"}, "nve has no thermostat"),
+        ({"pressure": 1.0}, "use ensemble npt"),
+        ({"thermostat": "langevn"}, "did you mean 'langevin'"),
+        ({"replicas": 4}, "not available yet"),
+        ({"seed": -1}, "seed must be >= 0"),
+        ({"device": "gpu"}, "device must be cpu"),
+        ({"dtype": "float16"}, "dtype"),
+        ({"on_event": "rewind"}, "not available yet"),
+        ({"on_event": "explode"}, "on_event"),
+        ({"guard": ["temprature"]}, "did you mean 'temperature'"),
+        ({"guard": ["temperature:5"]}, "expected key=value, got '5'"),
+        ({"guard": ["temperature:a=1,a=2"]}, "given twice"),
+        ({"flexible": True}, "use ensemble npt"),
+        ({"ensemble_option": ["x"]}, "expected key=value"),
+        ({"threads": 0}, "threads must be >= 1"),
+        ({"every": 0}, "every must be >= 1"),
+        ({"potential": []}, "potential"),
+        ({"steps": 1.5}, "whole number"),
+        ({"relax_start": "yes"}, "true or false"),
+        ({"wall_time": "0s"}, "wall_time must be > 0"),
+        ({"temprature": 300}, "did you mean 'temperature'"),
+        ({"structure": 3}, "expected text"),
+        ({"time": "-1ps"}, "time must be > 0"),
+    ],
+)
 def test_a_setting_that_does_not_fit_is_refused_by_name(settings, claim):
     with pytest.raises(UserError, match=claim) as refusal:
         fill(RunConfig, {"structure": "a.xyz", "potential": "lj", **settings}, "[run]")
@@ -89,9 +144,15 @@ def test_a_missing_key_is_asked_for():
         fill(RunConfig, {"structure": "a.xyz"}, "[run]")
 
 
-@pytest.mark.parametrize("text, claim", [
-    ("steps = 1\nsteps = 2", "not a TOML file"), ("steps = = 1", "not a TOML file"), ("[run]\nsteps = 1\n[rn]\nx = 1", "did you mean 'run'"), ("time = 1\n[run]\nsteps = 1", "stands outside"),
-])
+@pytest.mark.parametrize(
+    "text, claim",
+    [
+        ("steps = 1\nsteps = 2", "not a TOML file"),
+        ("steps = = 1", "not a TOML file"),
+        ("[run]\nsteps = 1\n[rn]\nx = 1", "did you mean 'run'"),
+        ("time = 1\n[run]\nsteps = 1", "stands outside"),
+    ],
+)
 def test_a_broken_file_is_refused(text, claim, tmp_path):
     (tmp_path / "c.toml").write_text(text)
     with pytest.raises(UserError, match=claim):

@@ -60,6 +60,12 @@ def test_the_line_names_its_units():
     assert progress_line(progress(500)) == " 500/1000  0.250 ps  T 301 K  drift +0.021 meV/atom/ps  guards ok  8.1 ms/step  5.33 ns/day  1:05 left"
 
 
+def test_a_narrow_terminal_still_shows_speed_and_end():
+    for width in (120, 90, 80, 70):
+        line = progress_line(progress(500), width)
+        assert len(line) < width and "5.33 ns/day" in line and "1:05 left" in line and "guards ok" in line
+
+
 @pytest.mark.parametrize("seconds, text", [(0, "0:00"), (7.4, "0:07"), (3900, "1:05:00"), (200_000, "2 d 07:33:20")])
 def test_durations_read_like_a_clock(seconds, text):
     assert shown_duration(seconds) == text

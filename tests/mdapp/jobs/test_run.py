@@ -1,4 +1,5 @@
 """`mdapp run` from a file to a folder: what lies there, what is refused, what is left behind."""
+
 import json
 import os
 import tomllib
@@ -35,10 +36,26 @@ def test_a_run_leaves_what_is_promised():
     result = run()
     assert (result.exit_code, result.verdict, str(result.folder)) == (0, "sound", "runs/ar-nvt-20K")
     names = {p.name for p in result.folder.iterdir()}
-    assert names == {"run.toml", "input.extxyz", "topology.pdb", "trajectory.h5", "thermo.csv", "checkpoint.h5", "checkpoint.prev.h5", "final.extxyz", "summary.json", "run.log"}
+    assert names == {
+        "run.toml",
+        "input.extxyz",
+        "topology.pdb",
+        "trajectory.h5",
+        "thermo.csv",
+        "checkpoint.h5",
+        "checkpoint.prev.h5",
+        "final.extxyz",
+        "summary.json",
+        "run.log",
+    }
     assert [f.step for f in read_frames(result.folder)] == [0, 10, 20, 30, 40, 50, 60]
     summary = json.loads((result.folder / "summary.json").read_text())
-    assert summary == json.loads(json.dumps(result.summary)) and summary["failure"] is None and summary["steps"] == 60 and summary["time_ps"] == pytest.approx(0.24)
+    assert (
+        summary == json.loads(json.dumps(result.summary))
+        and summary["failure"] is None
+        and summary["steps"] == 60
+        and summary["time_ps"] == pytest.approx(0.24)
+    )
     written = tomllib.loads((result.folder / "run.toml").read_text())
     assert written["run"]["seed"] == 3 and len(written["provenance"]["structure_sha256"]) == 64 and "numpy" in written["provenance"]["versions"]
 
@@ -106,44 +123,48 @@ def foreign(name):
 
 
 XYZ = {
-    "count": "3\n\nAr 0 0 0\nAr 4 0 0\n", "nan": "2\n\nAr 0 0 nan\nAr 4 0 0\n", "unknown": "2\n\nXq 0 0 0\nAr 4 0 0\n", "zero": "0\n\n", "overlap": "2\n\nAr 0 0 0\nAr .2 0 0\n",
+    "count": "3\n\nAr 0 0 0\nAr 4 0 0\n", "nan": "2\n\nAr 0 0 nan\nAr 4 0 0\n", "unknown": "2\n\nXq 0 0 0\nAr 4 0 0\n", "zero": "0\n\n",
+    "overlap": "2\n\nAr 0 0 0\nAr .2 0 0\n",
     "uranium": "2\n\nU 0 0 0\nU 4 0 0\n", "hydrogen": "2\n\nH 0 0 0\nH 4 0 0\n", "words": "hello\nworld\n", "many": "99999999999\n\nAr 0 0 0\n",
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("make, words, code, claim", [
-    (None, ["gone.xyz", "-p", "lj"], 5, "gone.xyz does not exist"),
-    (files(""), ["x.xyz", "-p", "lj"], 5, "x.xyz is empty"),
-    (os.mkdir, ["x.xyz", "-p", "lj"], 5, "is a folder"),
-    (files(XYZ["count"]), ["x.xyz", "-p", "lj"], 5, "3 atoms"),
-    (files(XYZ["many"]), ["x.xyz", "-p", "lj"], 5, "99999999999"),
-    (files(XYZ["nan"]), ["x.xyz", "-p", "lj"], 5, "not finite"),
-    (files(XYZ["unknown"]), ["x.xyz", "-p", "lj"], 5, "element"),
-    (files(XYZ["zero"]), ["x.xyz", "-p", "lj"], 5, "no atoms"),
-    (files(XYZ["words"]), ["x.xyz", "-p", "lj"], 5, "x.xyz"),
-    (files(XYZ["overlap"]), ["x.xyz", "-p", "lj"], 5, "overlap"),
-    (files(XYZ["uranium"]), ["x.xyz", "-p", "emt"], 5, "does not know U"),
-    (None, ["ar.xyz", "-p", "lj", "--ensemble", "npt"], 2, "has no cell"),
-    (None, ["ar.xyz", "-p", "lj", "--ensemble", "nvtt"], 2, "did you mean 'nvt'"),
-    (None, ["ar.xyz", "-p", "lj", "--timestep", "-1"], 2, "timestep must be > 0"),
-    (files(XYZ["hydrogen"]), ["x.xyz", "-p", "lj", "--timestep", "3"], 2, "too long for"),
-    (None, ["ar.xyz", "-p", "lj", "--charge", "1"], 5, "knows no charge"),
-    (None, ["ar.xyz", "-p", "lj", "--long-range-cutoff", "9"], 2, "no long-range terms"),
-    (None, ["ar.xyz", "-p", "lj", "--guard", "temperature:limit=1"], 2, "unknown key 'limit'"),
-    (None, ["ar.xyz", "-p", "nobody.pt"], 5, "nobody.pt"),
-    (None, ["ar.xyz", "-p", "none-*.pt"], 2, "no file matches"),
-    (files("garbage"), ["ar.xyz", "-p", "x.xyz"], 5, "not a potential file"),
-    (truncated, ["ar.xyz", "-p", "x.xyz"], 5, "cut short"),
-    (foreign, ["ar.xyz", "-p", "x.xyz"], 5, "not a potential of mdapp"),
-    (evil, ["ar.xyz", "-p", "x.xyz"], 5, "could run code"),
-    (None, ["ar.xyz", "-p", "ase:no.such.module:X"], 5, "cannot import"),
-    (None, ["ar.xyz", "-p", "ase:jobs.strangers:Greedy"], 5, "Not enough memory"),
-    (None, ["ar.xyz", "-p", "ase:jobs.strangers:NoNumber"], 5, "not finite"),
-    (None, ["ar.xyz", "-p", "ase:ase.calculators.emt:EMT"], 5, "cannot evaluate"),
-    (files("Ar"), ["ar.xyz", "-p", "lj", "-o", "x.xyz"], 2, "is a file"),
-    (files("Ar"), ["ar.xyz", "-p", "lj", "-o", "x.xyz/run"], 2, "a file stands"),
-    (None, ["ar.xyz", "-p", "lj", "-o", "/proc/nowhere/run"], 2, "cannot be written"),
-])
+@pytest.mark.parametrize(
+    "make, words, code, claim",
+    [
+        (None, ["gone.xyz", "-p", "lj"], 5, "gone.xyz does not exist"),
+        (files(""), ["x.xyz", "-p", "lj"], 5, "x.xyz is empty"),
+        (os.mkdir, ["x.xyz", "-p", "lj"], 5, "is a folder"),
+        (files(XYZ["count"]), ["x.xyz", "-p", "lj"], 5, "3 atoms"),
+        (files(XYZ["many"]), ["x.xyz", "-p", "lj"], 5, "99999999999"),
+        (files(XYZ["nan"]), ["x.xyz", "-p", "lj"], 5, "not finite"),
+        (files(XYZ["unknown"]), ["x.xyz", "-p", "lj"], 5, "element"),
+        (files(XYZ["zero"]), ["x.xyz", "-p", "lj"], 5, "no atoms"),
+        (files(XYZ["words"]), ["x.xyz", "-p", "lj"], 5, "x.xyz"),
+        (files(XYZ["overlap"]), ["x.xyz", "-p", "lj"], 5, "overlap"),
+        (files(XYZ["uranium"]), ["x.xyz", "-p", "emt"], 5, "does not know U"),
+        (None, ["ar.xyz", "-p", "lj", "--ensemble", "npt"], 2, "has no cell"),
+        (None, ["ar.xyz", "-p", "lj", "--ensemble", "nvtt"], 2, "did you mean 'nvt'"),
+        (None, ["ar.xyz", "-p", "lj", "--timestep", "-1"], 2, "timestep must be > 0"),
+        (files(XYZ["hydrogen"]), ["x.xyz", "-p", "lj", "--timestep", "3"], 2, "too long for"),
+        (None, ["ar.xyz", "-p", "lj", "--charge", "1"], 5, "knows no charge"),
+        (None, ["ar.xyz", "-p", "lj", "--long-range-cutoff", "9"], 2, "no long-range terms"),
+        (None, ["ar.xyz", "-p", "lj", "--guard", "temperature:limit=1"], 2, "unknown key 'limit'"),
+        (None, ["ar.xyz", "-p", "nobody.pt"], 5, "nobody.pt"),
+        (None, ["ar.xyz", "-p", "none-*.pt"], 2, "no file matches"),
+        (files("garbage"), ["ar.xyz", "-p", "x.xyz"], 5, "not a potential file"),
+        (truncated, ["ar.xyz", "-p", "x.xyz"], 5, "cut short"),
+        (foreign, ["ar.xyz", "-p", "x.xyz"], 5, "not a potential of mdapp"),
+        (evil, ["ar.xyz", "-p", "x.xyz"], 5, "could run code"),
+        (None, ["ar.xyz", "-p", "ase:no.such.module:X"], 5, "cannot import"),
+        (None, ["ar.xyz", "-p", "ase:jobs.strangers:Greedy"], 5, "Not enough memory"),
+        (None, ["ar.xyz", "-p", "ase:jobs.strangers:NoNumber"], 5, "not finite"),
+        (None, ["ar.xyz", "-p", "ase:ase.calculators.emt:EMT"], 5, "cannot evaluate"),
+        (files("Ar"), ["ar.xyz", "-p", "lj", "-o", "x.xyz"], 2, "is a file"),
+        (files("Ar"), ["ar.xyz", "-p", "lj", "-o", "x.xyz/run"], 2, "a file stands"),
+        (None, ["ar.xyz", "-p", "lj", "-o", "/proc/nowhere/run"], 2, "cannot be written"),
+    ],
+)
 def test_bad_input_is_refused_in_a_line_or_two_and_leaves_nothing(make, words, code, claim, capsys):
     if make is not None:
         make("x.xyz")
@@ -173,7 +194,9 @@ def test_a_guard_stops_the_run_keeps_the_last_sound_frame_and_says_why(capsys):
     assert "stopped: guard finite" in said.out and "Traceback" not in said.err
     summary = json.loads(Path("o/summary.json").read_text())
     assert summary["verdict"] == "stopped" and summary["exit_code"] == 4
-    assert summary["failure"]["monitor"] == "finite" and summary["failure"]["atoms"] == [{"index": 3, "element": "Ar"}] and 20 < summary["failure"]["step"] <= 40
+    assert (
+        summary["failure"]["monitor"] == "finite" and summary["failure"]["atoms"] == [{"index": 3, "element": "Ar"}] and 20 < summary["failure"]["step"] <= 40
+    )
     assert all(np.isfinite(f.forces).all() and np.isfinite(f.positions).all() for f in read_frames("o"))
     (event,) = read_events("o")
     assert (event["kind"], event["monitor"], event["step"]) == ("guard", "finite", summary["failure"]["step"])
@@ -222,7 +245,9 @@ def test_python_callers_see_nothing_on_stdout(capsys):
 
 
 def test_a_periodic_run_keeps_pressure_and_the_closing_block_names_the_next_command(capsys):
-    assert main(["run", "box.extxyz", "-p", "lj", "--ensemble", "npt", "--temperature", "40", "--timestep", "4", "--steps", "20", "--every", "10", "-o", "o"]) == 0
+    assert (
+        main(["run", "box.extxyz", "-p", "lj", "--ensemble", "npt", "--temperature", "40", "--timestep", "4", "--steps", "20", "--every", "10", "-o", "o"]) == 0
+    )
     said = capsys.readouterr().out
     assert "NPT" in said and "mdapp analyse o" in said
     assert "," in Path("o/thermo.csv").read_text() and all(row.split(",")[6] for row in Path("o/thermo.csv").read_text().splitlines()[1:])

@@ -1,4 +1,5 @@
 """A run that is cut, killed or asked to stop, and resumed, equals one that was left alone: to the bit."""
+
 import os
 import random
 import resource
@@ -40,7 +41,7 @@ def settings(method="nvt-langevin", **changes):
 
 
 def assert_same_run(a, b):
-    """The same frames, the same table, the same restart state, bit for bit. (A cut between frames leaves one more frame at its old end only when it was the end.)"""
+    """The same frames, the same table, the same restart state, bit for bit."""
     first, second = list(read_frames(a)), list(read_frames(b))
     assert [f.step for f in first] == [f.step for f in second]
     for f, g in zip(first, second):
@@ -103,18 +104,24 @@ def test_fewer_steps_than_done_are_refused():
         resume(ResumeConfig("a", steps=10))
 
 
-@pytest.mark.parametrize("harm, claim", [
-    (lambda: Path("a/run.toml").write_text(Path("a/run.toml").read_text().replace("temperature = 20.0", "temperature = 30.0")), "temperature was 20.0"),
-    (lambda: Path("a/run.toml").write_text(Path("a/run.toml").read_text().replace("seed = 3", "seed = 4")), "seed was 3"),
-    (lambda: Path("a/run.toml").write_text(Path("a/run.toml").read_text().replace('["lj"]', '["emt"]').replace('"lj"', '"emt"')), "does not know Ar|not the one that the run began with|cannot"),
-    (lambda: Path("a/run.toml").write_text("steps = ["), "not a TOML file"),
-    (lambda: Path("a/run.toml").unlink(), "No configuration file"),
-    (lambda: Path("a/input.extxyz").write_text(Path("a/input.extxyz").read_text().replace("0.", "1.", 1)), "not the structure"),
-    (lambda: Path("a/input.extxyz").unlink(), "is missing"),
-    (lambda: [Path("a", n).write_bytes(b"") for n in ("checkpoint.h5", "checkpoint.prev.h5")], "damaged"),
-    (lambda: Path("a/trajectory.h5").unlink(), "trajectory.h5"),
-    (lambda: [Path("a", n).unlink() for n in ("checkpoint.h5", "checkpoint.prev.h5")], "cannot be resumed"),
-])
+@pytest.mark.parametrize(
+    "harm, claim",
+    [
+        (lambda: Path("a/run.toml").write_text(Path("a/run.toml").read_text().replace("temperature = 20.0", "temperature = 30.0")), "temperature was 20.0"),
+        (lambda: Path("a/run.toml").write_text(Path("a/run.toml").read_text().replace("seed = 3", "seed = 4")), "seed was 3"),
+        (
+            lambda: Path("a/run.toml").write_text(Path("a/run.toml").read_text().replace('["lj"]', '["emt"]').replace('"lj"', '"emt"')),
+            "does not know Ar|not the one that the run began with|cannot",
+        ),
+        (lambda: Path("a/run.toml").write_text("steps = ["), "not a TOML file"),
+        (lambda: Path("a/run.toml").unlink(), "No configuration file"),
+        (lambda: Path("a/input.extxyz").write_text(Path("a/input.extxyz").read_text().replace("0.", "1.", 1)), "not the structure"),
+        (lambda: Path("a/input.extxyz").unlink(), "is missing"),
+        (lambda: [Path("a", n).write_bytes(b"") for n in ("checkpoint.h5", "checkpoint.prev.h5")], "damaged"),
+        (lambda: Path("a/trajectory.h5").unlink(), "trajectory.h5"),
+        (lambda: [Path("a", n).unlink() for n in ("checkpoint.h5", "checkpoint.prev.h5")], "cannot be resumed"),
+    ],
+)
 def test_a_folder_that_is_not_what_it_was_is_refused(harm, claim):
     run(settings(steps=20, output="a"))
     harm()
