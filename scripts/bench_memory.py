@@ -1,0 +1,53 @@
+"""How much memory does a run need, at its peak?
+
+    python scripts/bench_memory.py [STRUCTURE...] [--potential P] [--steps 400]
+
+The largest resident set of a process of its own that does `mdapp run`, against that of one that only imports torch and against a short and a long
+run (it must not grow with the number of steps). Without structures: Ac-Ala15-NHMe, 162 atoms.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from _bench import append_row, say_where, structures, table
+
+UNIT = 1024 if sys.platform != "darwin" else 1  # of ru_maxrss, bytes
+
+
+def peak_MB(words: list[str]) -> float:
+    """Largest resident set of `python WORDS`, MB (10^6 bytes)."""
+    pid = os.posix_spawn(sys.executable, [sys.executable, *words], os.environ)
+    _, status, used = os.wait4(pid, 0)
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise RuntimeError(f"python {' '.join(words)} ended with {os.waitstatus_to_exitcode(status)}.")
+    return used.ru_maxrss * UNIT / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("structure", nargs="*")
+    parser.add_argument("--potential", default="so3krates.pt")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    where = say_where(threads=asked.threads, seed=1)
+    torch_MB, shown = peak_MB(["-c", "import torch"]), []
+    for structure in structures(asked.structure, ("A" * 15,)):
+        n_atoms = int(structure.read_text().split(maxsplit=1)[0]) if structure.suffix in (".xyz", ".extxyz") else ""
+        for steps in (max(1, asked.steps // 10), asked.steps):
+            with tempfile.TemporaryDirectory() as folder:
+                words = ["-m", "mdapp", "run", str(structure), "--potential", asked.potential, "--steps", str(steps), "--every", "10", "--seed", "1", "--threads", str(asked.threads)]
+                found = peak_MB([*words, "--output", str(Path(folder, "out")), "-q"])
+            path = append_row("memory", {**where, "structure": structure.stem, "atoms": n_atoms, "potential": Path(asked.potential).name, "steps": steps, "peak_MB": found,
+                                         "import_torch_MB": torch_MB})
+            shown.append((structure.stem, n_atoms, steps, found, torch_MB))
+    print(table(shown, ("structure", "atoms", "steps", "peak MB", "import torch alone, MB")))
+    print(f"rows added to {path}")
+
+
+if __name__ == "__main__":
+    main()
