@@ -263,14 +263,14 @@ def test_potential_without_stress_cannot_do_constant_pressure():
 @pytest.mark.parametrize("build", [methanol, carbon_dioxide])
 @pytest.mark.parametrize("name, options", [("nvt-langevin", {"friction_per_ps": 10.0}), ("nvt-csvr", {"thermostat_time_fs": 50.0})])
 def test_kinetic_energy_of_a_free_molecule_is_canonical(name, options, build):
-    frames = walk(stepper_of(name, build(), 0.5, 300.0, **options), 300_000, every=40, skip=5000)
+    frames = walk(stepper_of(name, build(), 0.5, 300.0, **options), 120_000, every=20, skip=4000)
     dof = degrees_of_freedom_of(ensembles.get(name), build())
     x = np.array([f.kinetic_energy for f in frames]) / (units.kB * 300.0)  # Gamma(dof/2)
     mean, error = mean_and_error(x)
-    assert error < 0.03 * dof / 2
+    assert error < 0.05 * dof / 2  # one too many would be 0.5
     assert abs(mean - dof / 2) < 4 * error
     assert x.var() == pytest.approx(dof / 2, rel=0.12)
-    assert stats.kstest(x[::15], stats.gamma(dof / 2).cdf).pvalue > 1e-3  # 300 fs apart: independent
+    assert stats.kstest(x[::30], stats.gamma(dof / 2).cdf).pvalue > 1e-3  # 300 fs apart: independent
     potential = np.array([f.potential_energy for f in frames])
     assert np.isfinite(potential).all()
 
@@ -280,7 +280,7 @@ def test_kinetic_energy_of_a_free_molecule_is_canonical(name, options, build):
 def test_light_and_heavy_atoms_and_all_directions_are_equally_hot(name, options):
     """Langevin: each momentum by itself. CSVR: what is left when drift and spin are taken out is shared by projection."""
     atoms = methanol()
-    frames = walk(stepper_of(name, atoms, 0.5, 300.0, **options), 300_000, every=40, skip=5000)
+    frames = walk(stepper_of(name, atoms, 0.5, 300.0, **options), 120_000, every=20, skip=4000)
     p2 = np.array([f.momenta**2 / f.masses[:, None] for f in frames]) / (units.kB * 300.0)  # (n_frames, n_atoms, 3), mean 1 for Langevin
     if name == "nvt-langevin":
         for atom in range(len(atoms)):
@@ -290,7 +290,7 @@ def test_light_and_heavy_atoms_and_all_directions_are_equally_hot(name, options)
             mean, error = mean_and_error(p2[:, :, axis].mean(axis=1))
             assert abs(mean - 1) < 4.5 * error, axis
     else:  # mean of the projector onto internal motion at each geometry
-        expected = np.mean([_internal_share(f) for f in frames[::50]], axis=0)
+        expected = np.mean([_internal_share(f) for f in frames[::100]], axis=0)
         for atom in range(len(atoms)):
             mean, error = mean_and_error(p2[:, atom].sum(axis=1))
             assert abs(mean - expected[atom]) < 4.5 * error + 0.01, atom
@@ -309,7 +309,7 @@ def _internal_share(frame):
 @pytest.mark.parametrize("name, options", [("nvt-langevin", {"friction_per_ps": 10.0}), ("nvt-csvr", {"thermostat_time_fs": 50.0})])
 def test_two_temperatures_obey_the_boltzmann_ratio(name, options):
     """ln of the ratio of two distributions of the potential energy falls as (1/kT2 - 1/kT1) U."""
-    cold, hot = (np.array([f.potential_energy for f in walk(stepper_of(name, methanol(), 0.5, T, **options), 300_000, every=40, skip=5000)])
+    cold, hot = (np.array([f.potential_energy for f in walk(stepper_of(name, methanol(), 0.5, T, **options), 120_000, every=20, skip=4000)])
                  for T in (270.0, 330.0))
     edges = np.quantile(np.concatenate([cold, hot]), np.linspace(0.02, 0.98, 13))
     a, b = np.histogram(cold, edges)[0], np.histogram(hot, edges)[0]
@@ -325,7 +325,7 @@ def test_volume_fluctuates_by_the_compressibility(name, flexible):
     """<dV²> = -kT d<V>/dP."""
     def volumes(pressure_bar):
         stepper = stepper_of(name, argon(5.3), 5.0, 40.0, pressure_bar=pressure_bar, flexible=flexible, barostat_time_fs=300.0)
-        return np.array([volume(f.cell) for f in walk(stepper, 40_000, every=5, skip=4000)])
+        return np.array([volume(f.cell) for f in walk(stepper, 25_000, every=5, skip=3000)])
 
     low, mid, high = (volumes(p) for p in (1200.0, 1500.0, 1800.0))
     compressed = -(high.mean() - low.mean()) / (600.0 * PER_BAR)
