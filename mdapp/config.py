@@ -24,6 +24,7 @@ DEVICE = "cpu, cuda, cuda:N, or auto: the GPU when there is one."
 _DTYPE = "Precision of the potential: float32 or float64; its own when not given."
 _CHARGE = "Total charge of the structure in e, where the file does not say it or says it wrongly."
 _THREADS = "CPU threads of the potential; chosen by the size of the system and the free cores when not given."
+_COMPILE = "Evaluate the potential by compiled code (CPU): a minute at the first step, then two to three times as fast; for long runs."
 _LONG_RANGE = "Cutoff of the long-range terms of a potential that has them, in Å."
 
 
@@ -60,6 +61,7 @@ class RunConfig(Record):
     wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
     threads: int | None = option(None, _THREADS)
     long_range_cutoff: float | None = option(None, _LONG_RANGE, unit="Å")
+    compile: bool = option(False, _COMPILE)
 
     def check(self) -> None:
         _common(self)
@@ -182,6 +184,7 @@ class RelaxConfig(Record):
         None, "FILE.extxyz, or a folder for one file a structure; STRUCTURE-relaxed.extxyz when not given.", short="o", metavar="FILE|FOLDER")
     threads: int | None = option(None, _THREADS)
     long_range_cutoff: float | None = option(None, _LONG_RANGE, unit="Å")
+    compile: bool = option(False, _COMPILE)
 
     def check(self) -> None:
         _common(self)

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import glob
 import importlib
+import os
+import shutil
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +18,10 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from potentials import checkpoint
 from potentials.checkpoint import Card, PotentialFileError
+from potentials.derivatives import energy_forces_stress
 from potentials.potential import Potential
 from potentials.registry import UnknownName
-from potentials.runtime.evaluator import Evaluator, System
+from potentials.runtime.evaluator import Derive, Evaluator, System
 
 SHIPPED = files("potentials") / "shipped"
 
@@ -36,6 +39,7 @@ class PotentialCalculator(Calculator):
     device : "cpu" or "cuda", also "cuda:1".
     skin : Å, of the neighbour list.
     name : how messages call it.
+    compiled : evaluate by compiled code (CPU only): two to three times as fast, after a minute at the first calculation.
 
     Raises
     ------
@@ -44,9 +48,12 @@ class PotentialCalculator(Calculator):
 
     implemented_properties = ["energy", "energies", "free_energy", "forces", "stress"]
 
-    def __init__(self, potential: Potential, device: str = "cpu", skin: float = 0.5, name: str = "", source: Path | None = None):
+    def __init__(
+        self, potential: Potential, device: str = "cpu", skin: float = 0.5, name: str = "", source: Path | None = None, compiled: bool = False
+    ):
         super().__init__()
-        self.evaluator = Evaluator(potential, device=checked_device(device), skin=skin)
+        derive = _compiled(potential, device) if compiled else energy_forces_stress
+        self.evaluator = Evaluator(potential, device=checked_device(device), skin=skin, derive=derive)
         self.potential = potential
         self.card: Card = getattr(potential, "card", Card())
         self.elements = potential.elements
@@ -118,6 +125,16 @@ class PotentialCalculator(Calculator):
             )
 
 
+def _compiled(potential: Potential, device: str) -> Derive:
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    if checked_device(device).type != "cpu" or compiler is None:
+        why = "found no C++ compiler (g++ or clang++)" if compiler is None else f"the device is {device}"
+        raise ValueError(f"compile makes code for the CPU, but {why}. Leave it out.")
+    from potentials.runtime.compiled_derivatives import CompiledDerivatives
+
+    return CompiledDerivatives(potential)
+
+
 def refuse_unknown_elements(elements: Sequence[int] | None, numbers: np.ndarray, name: str) -> None:
     """ValueError if there is an element that a potential does not know."""
     if elements is None:
@@ -142,7 +159,8 @@ def load_potential(spec: str | Path, dtype: str | None = None) -> Potential:
 
 
 def load_calculator(
-    spec: str | Path | Sequence[str | Path], device: str = "cpu", dtype: str | None = None, long_range_cutoff: float | str | None = "auto"
+    spec: str | Path | Sequence[str | Path], device: str = "cpu", dtype: str | None = None, long_range_cutoff: float | str | None = "auto",
+    compiled: bool = False,
 ) -> Calculator:
     """An ASE calculator from what `--potential` takes.
 
@@ -154,6 +172,7 @@ def load_calculator(
     dtype : "float32" or "float64" for the network; as stored when not given.
     long_range_cutoff : of electrostatics and dispersion, Å; None for all pairs; "auto" for all pairs of an isolated molecule and
         12 Å in a cell. Refused for a potential without long-range terms.
+    compiled : see `PotentialCalculator`; refused for what is not a potential file.
 
     Raises
     ------
@@ -175,7 +194,9 @@ def load_calculator(
             if long_range_cutoff is not None and not float(long_range_cutoff) > 0:
                 raise ValueError(f"long_range_cutoff must be > 0 Å, got {long_range_cutoff}.")
             potential.long_range_cutoff = long_range_cutoff
-        return PotentialCalculator(potential, device=device, name=file.name, source=file)
+        return PotentialCalculator(potential, device=device, name=file.name, source=file, compiled=compiled)
+    if compiled:
+        raise ValueError(f"compile serves potential files, and {text} is none. Leave it out.")
     if text.startswith("ase:"):
         return _ase_calculator(text)
     from potentials.named import named

@@ -55,7 +55,7 @@ class AtomicGraph:
     charge: Tensor  # (n_structures,) float64, total charge, e
     unpaired: Tensor  # (n_structures,) float64, unpaired electrons (multiplicity - 1)
     long_range: Edges | None = None  # a second list with its own, longer cutoff
-    long_range_cutoff: Tensor | None = None  # (n_structures,) float64, Å; infinite where all pairs are in the list
+    long_range_cutoff: tuple[float, ...] | None = None  # of each structure, Å; infinite where all its pairs are in the list
 
     @property
     def n_atoms(self) -> int:
@@ -68,7 +68,7 @@ class AtomicGraph:
     def to(self, device: torch.device | str) -> AtomicGraph:
         """The same graph on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return AtomicGraph(**{name: value.to(device) if value is not None else None for name, value in moved.items()})
+        return AtomicGraph(**{name: value.to(device) if isinstance(value, (Tensor, Edges)) else value for name, value in moved.items()})
 
 
 def pair_vectors(graph: AtomicGraph, edges: Edges | None = None) -> Tensor:
@@ -142,7 +142,7 @@ def batch(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
         charge=torch.cat([g.charge for g in graphs]),
         unpaired=torch.cat([g.unpaired for g in graphs]),
         long_range=joined(long_range) if long_range else None,
-        long_range_cutoff=torch.cat([g.long_range_cutoff for g in graphs if g.long_range_cutoff is not None]) if long_range else None,
+        long_range_cutoff=tuple(R for g in graphs for R in g.long_range_cutoff or ()) if long_range else None,
     )
 
 

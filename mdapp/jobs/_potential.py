@@ -27,8 +27,10 @@ class LoadedPotential:
     dtype: str
 
 
-def load(words: tuple[str, ...], device: str, dtype: str | None = None, long_range_cutoff: float | None = None) -> LoadedPotential:
-    """Load what `--potential` names: one word, or several for a committee.
+def load(
+    words: tuple[str, ...], device: str, dtype: str | None = None, long_range_cutoff: float | None = None, compiled: bool = False
+) -> LoadedPotential:
+    """Load what `--potential` names: one word, or several for a committee. `compiled`: evaluate by compiled code.
 
     Raises
     ------
@@ -38,10 +40,12 @@ def load(words: tuple[str, ...], device: str, dtype: str | None = None, long_ran
     from potentials.calculator import load_calculator
 
     specs = expanded(words)
-    options = {"long_range_cutoff": long_range_cutoff} if long_range_cutoff is not None else {}
+    options: dict[str, Any] = {"compiled": True} if compiled else {}
+    if long_range_cutoff is not None:
+        options["long_range_cutoff"] = long_range_cutoff
     with translated(" ".join(specs)):
         calculator = load_calculator(specs[0] if len(specs) == 1 else specs, device=device, dtype=dtype, **options)
-    if long_range_cutoff is not None and getattr(getattr(calculator, "potential", None), "long_range_cutoff", None) is None:
+    if long_range_cutoff is not None and not getattr(getattr(calculator, "potential", None), "has_long_range", False):
         raise UserError(f"long_range_cutoff is given, but {' '.join(specs)} has no long-range terms. Leave it out.")
     card, file = getattr(calculator, "card", None), getattr(calculator, "source", None)
     elements, source = getattr(calculator, "elements", None), str(file.resolve()) if file is not None else " ".join(specs)

@@ -71,7 +71,7 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     guards = guards_of(config.guard)
     device = device_for(config.device)
     threads = set_threads(config.threads, len(atoms))
-    potential = load(config.potential, device, config.dtype, config.long_range_cutoff)
+    potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile)
     config = replace(config.with_seed(), device=device, threads=threads)
 
     warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title)

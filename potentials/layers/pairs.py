@@ -1,6 +1,7 @@
 """Distances of the long-range pairs, each pair once, with the cutoff that each of them lives under."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -33,9 +34,12 @@ def far_pairs(graph: AtomicGraph, dtype: torch.dtype) -> FarPairs:
     n = graph.long_range.n_pairs
     i, j = graph.long_range.centres[:n], graph.long_range.neighbours[:n]
     d = pair_vectors(graph, graph.long_range).norm(dim=1).to(dtype)
-    finite = torch.isfinite(graph.long_range_cutoff)
-    if not bool(finite.any()):
+    cutoffs = graph.long_range_cutoff
+    if all(math.isinf(R) for R in cutoffs):
         return FarPairs(i, j, d, torch.ones_like(d), torch.zeros_like(d, dtype=torch.bool), True)
+    if len(set(cutoffs)) == 1:
+        return FarPairs(i, j, d, torch.full_like(d, cutoffs[0]), torch.ones_like(d, dtype=torch.bool), False)
+    R = d.new_tensor([1.0 if math.isinf(R) else R for R in cutoffs])
+    finite = torch.tensor([not math.isinf(R) for R in cutoffs], device=d.device)
     structure = graph.structure.index_select(0, i)
-    cutoff = torch.where(finite, graph.long_range_cutoff, 1.0).to(dtype).index_select(0, structure)
-    return FarPairs(i, j, d, cutoff, finite.index_select(0, structure), False)
+    return FarPairs(i, j, d, R.index_select(0, structure), finite.index_select(0, structure), False)

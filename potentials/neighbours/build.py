@@ -29,7 +29,7 @@ def graph_of(atoms: Atoms, cutoff: float, long_range_cutoff: float | None = None
         charge=torch.tensor([float(atoms.info.get("charge", 0.0))], dtype=torch.float64),
         unpaired=torch.tensor([float(atoms.info.get("multiplicity", 1)) - 1.0], dtype=torch.float64),
         long_range=None if long_range_cutoff is None else edges_of(positions, cell, pbc, long_range_cutoff),
-        long_range_cutoff=None if long_range_cutoff is None else torch.tensor([long_range_cutoff], dtype=torch.float64),
+        long_range_cutoff=None if long_range_cutoff is None else (float(long_range_cutoff),),
     )
 
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from potentials.derivatives import energy_forces_stress
-from potentials.graph import AtomicGraph, Edges, sum_over_atoms
+from potentials.graph import AtomicGraph, sum_over_atoms
 from potentials.potential import Potential
+from potentials.runtime.tracing import graph_of_tensors, tensors_of, trace_of
 
 EnergyForces = Callable[[AtomicGraph], tuple[Tensor, Tensor]]
 
@@ -49,45 +50,18 @@ class CompiledEnergyForces:
         return self._compiled(self.parameters, *_tensors(graph))
 
     def _compile(self, example: AtomicGraph) -> Callable[..., tuple[Tensor, Tensor]]:
-        from torch.fx.experimental import _config as config
-        from torch.fx.experimental.proxy_tensor import make_fx
-
         names = [name for name, _ in self.potential.named_parameters()]
 
         def function(parameters: list[Tensor], *tensors: Tensor) -> tuple[Tensor, Tensor]:
-            graph = _graph(tensors)
+            graph = graph_of_tensors(tensors)
             atoms = torch.func.functional_call(self.potential, dict(zip(names, parameters)), (graph,))
             energy = sum_over_atoms(atoms.double(), graph)
             (gradient,) = torch.autograd.grad(energy.sum(), graph.positions, create_graph=True)
             return energy, -gradient
 
-        # Without duck shapes: else sizes that happen to be equal here (structures and 3, structures and a width of the network) are taken
-        # for the same size, and a batch of another size gets wrong numbers.
-        with config.patch(use_duck_shape=False):
-            trace = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(self.parameters, *_tensors(example))
-        _reattach(trace)
-        return torch.compile(trace, dynamic=True)
-
-
-def _reattach(trace: torch.fx.GraphModule) -> None:
-    """Take `detach` out of a trace.
-
-    Where a derivative reuses the result of its operation (exp, say), tracing writes that result down as detached, and the
-    gradient to the parameters would miss what flows through it.
-    """
-    for node in list(trace.graph.nodes):
-        if node.target is torch.ops.aten.detach.default:
-            node.replace_all_uses_with(node.args[0])
-            trace.graph.erase_node(node)
-    trace.recompile()
+        return torch.compile(trace_of(function, self.parameters, *_tensors(example)), dynamic=True)
 
 
 def _tensors(graph: AtomicGraph) -> tuple[Tensor, ...]:
-    e = graph.edges
-    positions = graph.positions.detach().requires_grad_(True)
-    return positions, graph.numbers, graph.structure, graph.cell, e.centres, e.neighbours, e.shifts, graph.charge, graph.unpaired
-
-
-def _graph(tensors: tuple[Tensor, ...]) -> AtomicGraph:
-    positions, numbers, structure, cell, centres, neighbours, shifts, charge, unpaired = tensors
-    return AtomicGraph(positions, numbers, structure, cell, Edges(centres, neighbours, shifts), charge, unpaired)
+    positions, *others = tensors_of(graph)
+    return positions.requires_grad_(True), *others

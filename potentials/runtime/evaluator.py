@@ -85,7 +85,7 @@ class Evaluator:
         self._charge, self._unpaired = constant([system.charge], torch.float64), constant([system.unpaired], torch.float64)
         far = self.potential.far_cutoff(bool(system.pbc.any()))
         self._lists = [_SkinList(self.potential.cutoff)] + ([_SkinList(far)] if far is not None else [])
-        self._far = None if far is None else constant([far], torch.float64)
+        self._far = None if far is None else (far,)
 
 
 class _SkinList:
