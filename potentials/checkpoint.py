@@ -9,8 +9,10 @@ import hashlib
 import math
 import os
 import pickle
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import torch
 from ase.data import chemical_symbols
 from torch import Tensor
+from torch.nn.modules.module import register_module_buffer_registration_hook, register_module_parameter_registration_hook
 
 from potentials.potential import Potential
 from potentials.registry import UnknownName
@@ -28,6 +31,8 @@ FORMAT_VERSION = 1
 MAX_BYTES = 4 << 30
 UNITS = {"energy": "eV", "length": "Å"}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+WEIGHT_DTYPES = (*DTYPES.values(), torch.int64, torch.int32, torch.bool)
+MAX_VALUES, MAX_DEPTH = 1_000_000, 50  # of config and card
 
 
 class PotentialFileError(ValueError):
@@ -97,18 +102,22 @@ def load_potential(path: str | Path, dtype: str | None = None) -> Potential:
     # imported here: the registry's folder holds modules that need this one's neighbours, not this one
     from potentials.architectures import architectures
 
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(f"dtype is '{dtype}'; allowed: {', '.join(DTYPES)}.")
     content = read_content(path)
     try:
         architecture = architectures.get(content["architecture"])
     except UnknownName as error:
         raise PotentialFileError(f"{path}: {error} A third-party one appears after installing its package.") from error
     try:
-        config = from_mapping(architecture.Config, _with_tuples(content["config"]), f"{path}: config")
-        with torch.random.fork_rng(devices=[]):
-            potential = architecture(config)
+        config = from_mapping(architecture.Config, content["config"], f"{path}: config")
+        card = from_mapping(Card, content["card"], f"{path}: card")
+        potential = _built(architecture, config, content["weights"], path)
     except ConfigError as error:
         raise PotentialFileError(str(error)) from error
-    except (ValueError, TypeError, RuntimeError) as error:
+    except PotentialFileError:
+        raise
+    except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
         raise PotentialFileError(f"{path}: config does not make a {content['architecture']}: {error}") from error
     _take_weights(potential, content["weights"], path)
     if not math.isclose(potential.cutoff, content["cutoff"]):
@@ -116,7 +125,7 @@ def load_potential(path: str | Path, dtype: str | None = None) -> Potential:
     stated = None if content["elements"] is None else tuple(sorted(content["elements"]))
     if stated != potential.elements:
         raise PotentialFileError(f"{path}: states elements {stated}, but its config makes {potential.elements}.")
-    potential.card = from_mapping(Card, content["card"], f"{path}: card")
+    potential.card = card
     potential.to(DTYPES[dtype or content["dtype"]])
     return potential.eval()
 
@@ -132,8 +141,8 @@ def read_content(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        wanted = str(error).partition("Unsupported global: GLOBAL ")[2].split(" ")[0]
-        asks = f" (it asks for {wanted})" if wanted else ""
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        asks = f" (it asks for {wanted[1]})" if wanted else ""
         raise PotentialFileError(
             f"{path} holds more than tensors and plain values{asks}, so opening it could run code. It was not loaded; ask its author for a "
             "potential file written by mdapp, or import it with `mdapp potentials import`."
@@ -173,7 +182,9 @@ def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except OSError as error:
+        raise PotentialFileError(f"{path} cannot be read: {error.strerror}.") from error
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
         raise PotentialFileError(f"{path} is not a potential file, or was cut short: no torch archive was found in it.") from error
     if any(m.compress_type != zipfile.ZIP_STORED for m in members) or sum(m.file_size for m in members) > size:
         raise PotentialFileError(f"{path} is not a potential file: its archive is compressed, which torch never writes.")
@@ -199,22 +210,83 @@ def _check_content(content: Any, path: Path) -> None:
     for key, kinds in _REQUIRED.items():
         if not isinstance(content[key], kinds):
             raise PotentialFileError(f"{path}: {key} is {type(content[key]).__name__}, expected {kinds[0].__name__}.")
+    for key in ("config", "card", "units", "elements"):
+        _check_plain(content[key], f"{path}: {key}", finite=key != "card")
     if content["units"] != UNITS:
         raise PotentialFileError(f"{path}: units are {content['units']}, expected {UNITS}.")
     if content["dtype"] not in DTYPES:
         raise PotentialFileError(f"{path}: dtype is '{content['dtype']}'; allowed: {', '.join(DTYPES)}.")
-    if not (0 < float(content["cutoff"]) < 1000):
+    if not 0 < content["cutoff"] < 1000:
         raise PotentialFileError(f"{path}: cutoff is {content['cutoff']} Å, expected between 0 and 1000.")
     elements = content["elements"]
     if elements is not None and not all(isinstance(z, int) and 0 < z < len(chemical_symbols) for z in elements):
         raise PotentialFileError(f"{path}: elements holds something that is no atomic number.")
+    size = path.stat().st_size
     for name, tensor in content["weights"].items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+        plain = isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not plain or tensor.dtype not in WEIGHT_DTYPES or not tensor.is_contiguous():
             raise PotentialFileError(f"{path}: weight '{name}' is not a plain tensor.")
+        size -= tensor.numel() * tensor.element_size()  # a view may claim more than is stored
+        if size < 0:
+            raise PotentialFileError(f"{path}: its weights claim to be larger than the file.")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise PotentialFileError(f"{path}: weight '{name}' holds NaN or infinity.")
     if checksum(content["weights"]) != content["checksum"]:
         raise PotentialFileError(f"{path} is damaged: its weights do not match their checksum.")
+
+
+def _check_plain(value: Any, where: str, *, finite: bool) -> None:
+    """Finite numbers, text, None, lists and dicts of them, of bounded size."""
+    stack, count = [(value, 0)], 0
+    while stack:
+        item, depth = stack.pop()
+        count += 1
+        if depth > MAX_DEPTH or count > MAX_VALUES:
+            raise PotentialFileError(f"{where} holds more than {MAX_VALUES} values, or lists in lists deeper than {MAX_DEPTH}.")
+        if type(item) is dict:
+            stack += [(part, depth + 1) for pair in item.items() for part in pair]
+        elif type(item) in (list, tuple):
+            stack += [(part, depth + 1) for part in item]
+        elif type(item) not in (str, int, float, bool, type(None)):
+            raise PotentialFileError(f"{where} holds a {type(item).__name__}, expected numbers and text.")
+        elif type(item) is float and not math.isfinite(item) and finite:
+            raise PotentialFileError(f"{where} holds {item}, expected finite numbers.")
+
+
+def _built(architecture: Any, config: Any, weights: Mapping[str, Tensor], path: str | Path) -> Potential:
+    """The potential of a config: first without memory, and given up as soon as it asks for more numbers than the file holds.
+
+    A config of a few bytes could otherwise ask for any amount of memory, or for layers without end.
+    """
+    with torch.random.fork_rng(devices=[]):
+        with _no_larger_than(weights, path), torch.device("meta"):
+            try:
+                architecture(config)
+            except (NotImplementedError, RuntimeError, TypeError):
+                pass  # an error of the config comes again below; a constructor that reads its tensors cannot be tried without memory
+        with _no_larger_than(weights, path):
+            return architecture(config)
+
+
+@contextmanager
+def _no_larger_than(weights: Mapping[str, Tensor], path: str | Path) -> Iterator[None]:
+    n_weights = sum(tensor.numel() for tensor in weights.values())
+    left = {"parameters": 2 * n_weights + 10_000, "buffers": 2 * n_weights + 1_000_000}  # a few too many are named one by one later
+
+    def counted(kind: str, tensor: Tensor | None) -> None:
+        left[kind] -= 0 if tensor is None else tensor.numel()
+        if left[kind] < 0:
+            raise PotentialFileError(f"{path}: its config asks for a much larger potential than its {n_weights} weights can fill.")
+
+    hooks = [
+        register_module_parameter_registration_hook(lambda module, name, tensor: counted("parameters", tensor)),
+        register_module_buffer_registration_hook(lambda module, name, tensor: counted("buffers", tensor)),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _take_weights(potential: Potential, weights: Mapping[str, Tensor], path: str | Path) -> None:
@@ -233,10 +305,6 @@ def _take_weights(potential: Potential, weights: Mapping[str, Tensor], path: str
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _with_tuples(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(key): value for key, value in config.items()}
 
 
 def _dtype_name(potential: Potential) -> str:

@@ -65,14 +65,14 @@ def convert(value: Any, hint: Any, where: str) -> Any:
                 return convert(value, option, where)
             except ConfigError as error:
                 errors.append(str(error))
-        raise ConfigError(errors[0] if errors else f"{where}: {value!r} does not fit.")
+        raise ConfigError(errors[0] if errors else f"{where}: {shown(value)} does not fit.")
     if origin is typing.Literal:
         if value not in args:
-            raise ConfigError(f"{where}: got {value!r}{_nearest(str(value), args)}; allowed: {', '.join(map(str, args))}.")
+            raise ConfigError(f"{where}: got {shown(value)}{_nearest(str(value), args)}; allowed: {', '.join(map(str, args))}.")
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where}: expected a list, got {value!r}.")
+            raise ConfigError(f"{where}: expected a list, got {shown(value)}.")
         if len(args) == 2 and args[1] is Ellipsis:
             return tuple(convert(v, args[0], where) for v in value)
         if len(value) != len(args):
@@ -80,7 +80,7 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         return tuple(convert(v, a, where) for v, a in zip(value, args))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: expected a table, got {value!r}.")
+            raise ConfigError(f"{where}: expected a table, got {shown(value)}.")
         return {convert(k, args[0], where): convert(v, args[1], f"{where}.{k}") for k, v in value.items()}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return value if isinstance(value, hint) else from_mapping(hint, value, where)
@@ -91,7 +91,13 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     if hint in (str, bool) and isinstance(value, hint):
         return value
     name = getattr(hint, "__name__", str(hint))
-    raise ConfigError(f"{where}: expected {_PLAIN.get(name, name)}, got {value!r}.")
+    raise ConfigError(f"{where}: expected {_PLAIN.get(name, name)}, got {shown(value)}.")
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: in full where it is short."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 _PLAIN = {"float": "a number", "int": "a whole number", "str": "text", "bool": "true or false"}
