@@ -40,7 +40,8 @@ def header(start: Start, folder: Path | None, first_step: int = 0) -> list[tuple
     rows.append(("length", f"{c.steps} steps of {c.timestep:g} fs = {shown_time(c.length_fs)}, {frames}{done}"))
     names = [guard.name for guard in start.guards]
     rows.append(("guards", f"{', '.join(names) or 'off (non-finite numbers still stop the run)'}; on event: {c.on_event}"))
-    rows.append(("machine", f"{c.device}, {p.dtype}, {c.threads} thread{'s' if c.threads != 1 else ''}, seed {c.seed}"))
+    code = ", compiled (the first step takes up to a minute or two)" if c.compile else ""
+    rows.append(("machine", f"{c.device}, {p.dtype}, {c.threads} thread{'s' if c.threads != 1 else ''}, seed {c.seed}{code}"))
     if folder is not None:
         rows.append(("output", str(folder)))
     return rows
