@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -86,10 +87,20 @@ def spread(values: Sequence[float]) -> float:
 def environment(threads: int | None = None, device: str = "cpu", seed: int | None = None) -> dict[str, Any]:
     """Where and with what a row was measured. The load is that of the last minute: on a busy machine believe the processor times."""
     return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "mdapp": installed("mdapp"), "python": platform.python_version(), "torch": installed("torch"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "commit": commit(), "python": platform.python_version(), "torch": installed("torch"),
         "ase": installed("ase"), "numpy": installed("numpy"), "device": device, "processor": processor(), "cores": os.cpu_count(),
         "threads": threads if threads is not None else "", "seed": seed if seed is not None else "", "load": f"{os.getloadavg()[0]:.1f}",
     }  # fmt: skip
+
+
+def commit() -> str:
+    """The commit that is checked out; with a + where files under version control differ from it."""
+    try:
+        run = [subprocess.run(["git", *words], cwd=SCRIPTS, capture_output=True, text=True, check=True).stdout.strip()
+               for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "--", "../mdapp", "../potentials"))]
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return run[0] + ("+" if run[1] else "")
 
 
 def installed(package: str) -> str:
@@ -108,15 +119,15 @@ def processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def append_row(question: str, row: Mapping[str, Any], folder: Path = RESULTS) -> Path:
+def append_row(question: str, row: Mapping[str, Any]) -> Path:
     """Add a row to results/QUESTION.csv.
 
     Raises
     ------
     ValueError : the table that is there has other columns.
     """
-    path = folder / f"{question}.csv"
-    folder.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{question}.csv"
+    RESULTS.mkdir(parents=True, exist_ok=True)
     if path.exists():
         with path.open(newline="") as file:
             columns = next(csv.reader(file))

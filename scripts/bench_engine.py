@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _bench import SCRIPTS, Tethered, append_row, median, say_where, spread, structures, table, timed
+from _bench import SCRATCH, Tethered, append_row, median, say_where, spread, structures, table, timed
 from ase.io import read
 from mdapp.config import RunConfig
 from mdapp.dynamics import degrees_of_freedom_of, draw_momenta
@@ -125,8 +125,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     asked = parser.parse_args()
     where, shown = say_where(threads=1, seed=SEED), []
+    SCRATCH.mkdir(exist_ok=True)
     for structure in structures(asked.structure):
-        with tempfile.TemporaryDirectory(dir=SCRIPTS.parent) as scratch:
+        with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
             check(structure, Path(scratch))
             wall, cpu = overhead(structure, Path(scratch), asked.steps, asked.runs)
             potential, potential_cpu = potential_ms(structure)
