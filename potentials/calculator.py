@@ -1,6 +1,7 @@
 """The ASE face of any potential, and the one function that turns words into a calculator."""
 from __future__ import annotations
 
+import difflib
 import glob
 import importlib
 import os
@@ -59,6 +60,7 @@ class PotentialCalculator(Calculator):
         self.elements = potential.elements
         self.cutoff = potential.cutoff
         self.knows_charge = potential.knows_charge
+        self.knows_spin = potential.knows_spin
         self.source = source
         self.title = name or getattr(type(potential), "name", type(potential).__name__)
         self._seen: tuple[np.ndarray, np.ndarray, System] | None = None
@@ -247,7 +249,7 @@ def _members(spec: str | Path | Sequence[str | Path]) -> list[str | Path]:
 def _file_of(spec: str | Path) -> Path | None:
     """The file that a word stands for: itself, or a shipped potential by its name or file name."""
     path = Path(spec)
-    if path.exists():
+    if path.exists() and not path.is_dir():
         return path
     text = str(spec)
     for candidate in shipped():
@@ -259,8 +261,12 @@ def _file_of(spec: str | Path) -> Path | None:
 def _not_found(text: str) -> str:
     from potentials.named import named
 
+    if text and Path(text).is_dir():
+        return f"{text} is a folder, not a potential file."
     names = [*named.names(), *(f.name for f in shipped())]
-    return f"No potential '{text}': no such file, and no potential of that name. Known names: {', '.join(names)}; or ase:package.module:Class."
+    near = difflib.get_close_matches(text, [*names, *(f.stem for f in shipped())], n=1)
+    guess = f" Did you mean '{near[0]}'?" if near else ""
+    return f"No potential '{text}': no such file, and no potential of that name.{guess} Known names: {', '.join(names)}; or ase:package.module:Class."
 
 
 def _ase_calculator(text: str) -> Calculator:
@@ -273,7 +279,12 @@ def _ase_calculator(text: str) -> Calculator:
         raise ValueError(f"'{text}': cannot import {module_name} ({error}). Is its package installed?") from error
     except AttributeError:
         raise ValueError(f"'{text}': {module_name} has no class {class_name}.") from None
-    calculator = kind()
+    try:
+        calculator = kind()
+    except Exception as error:
+        raise ValueError(f"'{text}': {class_name}() failed: {error}. It must work without arguments; wrap it in a class of yours that does.") from error
+    if not (hasattr(calculator, "get_potential_energy") and hasattr(calculator, "get_forces")):
+        raise ValueError(f"'{text}': {class_name} is not an ASE calculator: it has no get_potential_energy and get_forces.")
     calculator.elements = None
     calculator.card = Card(level_of_theory=f"whatever {class_name} of {module_name} computes")
     return calculator
