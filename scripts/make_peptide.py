@@ -106,7 +106,7 @@ def conformers(molecule: Chem.Mol, count: int, seed: int) -> list[int]:
     RuntimeError : none could be embedded.
     """
     settings = AllChem.ETKDGv3()
-    settings.randomSeed = seed
+    settings.randomSeed = int(np.random.default_rng(seed).integers(1, 1_000_000))  # RDKit counts in multiples of it: 1 and 2 would share conformers
     ids = list(AllChem.EmbedMultipleConfs(molecule, count, settings))
     if not ids:
         settings.useRandomCoords = True
