@@ -226,15 +226,28 @@ cli.add_command(click.Command("train", callback=_train, short_help="Train a pote
     the training with a state from which --resume goes on."""))  # fmt: skip
 
 
-@cli.command("potentials", short_help="List potentials, or show the card of one: elements, units, level of theory, errors")
+@cli.command("potentials", short_help="List potentials, show the card of one, or import published weights")
 @click.argument("name", required=False)
 @click.argument("more", nargs=-1)
+@click.option("-o", "--output", metavar="FILE.pt", help="With import: the file to write; FORMAT.pt when not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
-def potentials(name: str | None, more: tuple[str, ...], as_json: bool, traceback: bool) -> int:
-    """List the potentials that are installed or shipped, or show the card of one: elements, units, level of theory, errors."""
-    if name in ("import", "export"):
-        raise UserError(f"`mdapp potentials {name}` is not available yet.")
+def potentials(name: str | None, more: tuple[str, ...], output: str | None, as_json: bool, traceback: bool) -> int:
+    """List potentials, show the card of one, or import published weights.
+
+    \b
+    mdapp potentials                                          what is installed or shipped
+    mdapp potentials so3krates.pt                             elements, units, level of theory, errors
+    mdapp potentials import so3lr params.pkl -o so3lr.pt      published parameters as a potential file
+
+    A file to import is read without running anything in it, and refused where that is not possible.
+    """
+    if name == "import":
+        return _job("potentials.bring")(more, output, as_json=as_json)
+    if name == "export":
+        raise UserError("mdapp potentials export is not available yet: a potential file (.pt) is read by mdapp alone.")
+    if output is not None:
+        raise UserError(f"output = '{output}' is for `mdapp potentials import`; a card is printed, not written.")
     if more:
         raise UserError(f"mdapp potentials takes one name, got {1 + len(more)}: {' '.join([name or '', *more])}.")
     return _job("potentials.show")(name, as_json=as_json)

@@ -25,7 +25,9 @@ _DTYPE = "Precision of the potential: float32 or float64; its own when not given
 _CHARGE = "Total charge of the structure in e, where the file does not say it or says it wrongly."
 _THREADS = "CPU threads of the potential; chosen by the size of the system and the free cores when not given."
 _COMPILE = "Evaluate the potential by compiled code (CPU): a minute at the first step, then two to three times as fast; for long runs."
-_LONG_RANGE = "Cutoff of the long-range terms of a potential that has them, in Å."
+_LONG_RANGE = ("Cutoff of the long-range terms of a potential that has them, or none for all pairs; all pairs of an isolated molecule and "
+               "12 Å in a cell when not given.")
+_MULTIPLICITY = "Spin multiplicity of the structure (2S + 1), where the file does not say it or says it wrongly."
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class RunConfig(Record):
     device: str = option("auto", DEVICE)
     dtype: Dtype | None = option(None, _DTYPE)
     charge: int | None = option(None, _CHARGE)
+    multiplicity: int | None = option(None, _MULTIPLICITY)
     output: str | None = option(None, "The run's folder; runs/STRUCTURE-ENSEMBLE-TEMPERATURE when not given.", short="o", metavar="FOLDER")
     every: int = option(100, "A frame is written every so many steps; with a unit (50fs), every so much time.", metavar="N|TIME", duration=True)
     guard: tuple[str, ...] = option(
@@ -60,7 +63,7 @@ class RunConfig(Record):
     relax_start: bool = option(True, "Relax a strained start for a few steps before velocities are drawn.")
     wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
     threads: int | None = option(None, _THREADS)
-    long_range_cutoff: float | None = option(None, _LONG_RANGE, unit="Å")
+    long_range_cutoff: float | str | None = option(None, _LONG_RANGE, metavar="Å|none")
     compile: bool = option(False, _COMPILE)
 
     def check(self) -> None:
@@ -180,10 +183,11 @@ class RelaxConfig(Record):
     device: str = option("auto", DEVICE)
     dtype: Dtype | None = option(None, _DTYPE)
     charge: int | None = option(None, _CHARGE)
+    multiplicity: int | None = option(None, _MULTIPLICITY)
     output: str | None = option(
         None, "FILE.extxyz, or a folder for one file a structure; STRUCTURE-relaxed.extxyz when not given.", short="o", metavar="FILE|FOLDER")
     threads: int | None = option(None, _THREADS)
-    long_range_cutoff: float | None = option(None, _LONG_RANGE, unit="Å")
+    long_range_cutoff: float | str | None = option(None, _LONG_RANGE, metavar="Å|none")
     compile: bool = option(False, _COMPILE)
 
     def check(self) -> None:
@@ -280,15 +284,31 @@ def _plain(word: str) -> Any:
     return word
 
 
+def far_cutoff(value: float | str | None) -> float | str | None:
+    """The cutoff of long-range terms in Å; "none" for all pairs, None where the potential may choose."""
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word in (None, "auto"):
+        return None
+    if word == "none":
+        return "none"
+    if isinstance(word, str) and word.isalpha():
+        raise ValueError(f"long_range_cutoff must be a length in Å, none (all pairs) or auto, got '{value}'.")
+    length = quantity(value, "Å", "long_range_cutoff")
+    if not length > 0:
+        raise ValueError(f"long_range_cutoff must be > 0 Å, got {length:g}; none stands for all pairs.")
+    return length
+
+
 def _common(config: Any) -> None:
     """What every verb that evaluates a potential asks for."""
     if not config.potential or not all(isinstance(p, str) and p for p in config.potential):
         raise ValueError("potential: name a file or an installed potential, for example --potential so3krates.pt.")
     whole(config, "threads", 1, 4096)
     if hasattr(config, "long_range_cutoff"):
-        positive(config, "long_range_cutoff")
+        config._set("long_range_cutoff", far_cutoff(config.long_range_cutoff))
     if hasattr(config, "charge"):
         whole(config, "charge", -1000, 1000)
+        whole(config, "multiplicity", 1, 1000)
     device = config.device
     if not (device in ("auto", "cpu", "cuda") or (device.startswith("cuda:") and device[5:].isdigit())):
         raise ValueError(f"device must be cpu, cuda, cuda:N or auto, got '{device}'.")

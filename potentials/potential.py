@@ -38,6 +38,7 @@ class Potential(torch.nn.Module):
     """
 
     knows_charge = False  # does the total charge of a structure mean anything to it
+    knows_spin = False  # and the number of its unpaired electrons
     conservative = True  # are its forces the gradient of its energy
     equivariant = True  # do its forces turn with the molecule
     net_force_zero = True  # do its forces sum to zero by construction

@@ -1,39 +1,92 @@
-"""What is known of a structure's charge, against what the potential can do with it."""
+"""What is known of a structure's charge and unpaired electrons, against what the potential can do with them."""
 from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
 
-from mdapp.errors import PotentialError
+from mdapp.errors import PotentialError, StructureError
 
 
-def settle_charge(atoms: Atoms, asked: int | None, knows_charge: bool | None, potential: str) -> list[str]:
-    """Put the total charge into ``atoms.info["charge"]`` and return what the user should be warned of.
+def settle_charge(
+    atoms: Atoms, asked: int | None, knows_charge: bool | None, potential: str, multiplicity: int | None = None, knows_spin: bool | None = None
+) -> list[str]:
+    """Put total charge and multiplicity into ``atoms.info`` ("charge", "multiplicity") and return what the user should be warned of.
 
     Parameters
     ----------
-    asked : of the command line; it overrides what the file says.
-    knows_charge : whether the total charge means anything to the potential; None where it does not say.
+    asked, multiplicity : of the command line; they override what the file says.
+    knows_charge, knows_spin : whether they mean anything to the potential; None where it does not say.
 
     Raises
     ------
-    PotentialError : a charged structure for a potential that does not know charges.
+    PotentialError : a charged or open-shell structure for a potential that does not know of such.
+    StructureError : a multiplicity in the file that is none.
     """
-    stated = atoms.info.get("charge")
-    warnings = []
-    if asked is not None:
-        if stated is not None and stated != asked:
-            warnings.append(f"The file states a total charge of {stated:+g} e; --charge {asked} overrides it.")
-        atoms.info["charge"] = asked
-    charge = atoms.info.get("charge", 0)
+    warnings = [*_settle(atoms, "charge", asked, "a total charge of {:+g} e"), *_settle(atoms, "multiplicity", multiplicity, "multiplicity {:g}")]
+    charge, spin = atoms.info.get("charge", 0), stated_multiplicity(atoms)
     if charge and knows_charge is False:
         raise PotentialError(f"The structure has a total charge of {charge:+g} e, but {potential} knows no charge. Take a potential that does, or give "
                              "--charge 0 to have it treated as what the potential knows.")
+    if spin != 1 and knows_spin is False:
+        raise PotentialError(f"The structure has multiplicity {spin}, but {potential} knows no unpaired electrons. Take a potential that does, or give "
+                             "--multiplicity 1 to have it treated as what the potential knows.")
+    return warnings + _electrons(atoms, charge, spin, knows_spin)
+
+
+def _settle(atoms: Atoms, key: str, asked: int | None, words: str) -> list[str]:
+    """Let the command line override the file, and say so where they differ."""
+    stated = atoms.info.get(key)
+    if asked is None:
+        return []
+    atoms.info[key] = asked
+    differ = stated is not None and stated != asked
+    return [f"The file states {words.format(stated)}; --{key} {asked} overrides it."] if differ else []
+
+
+def stated_multiplicity(atoms: Atoms) -> int:
+    """Multiplicity in ``atoms.info``, 1 where there is none.
+
+    Raises
+    ------
+    StructureError : no whole number from 1 on.
+    """
+    value = atoms.info.get("multiplicity", 1)
+    try:
+        whole = float(value) == int(value) and not isinstance(value, bool)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole or int(value) < 1:
+        raise StructureError(f"multiplicity is {value!r}, expected a whole number from 1 on (2 for one unpaired electron).")
+    return int(value)
+
+
+def _electrons(atoms: Atoms, charge: float, multiplicity: int, knows_spin: bool | None) -> list[str]:
+    """Does the number of electrons fit the multiplicity? A structure without hydrogen may be a coarse or model system, and is left alone."""
     electrons = int(atoms.numbers.sum()) - charge
-    if electrons % 2 and (atoms.numbers == 1).any():
-        warnings.append(f"{electrons:g} electrons at a total charge of {charge_words(charge)}: a closed shell has an even number. "
-                        "Is an atom missing, or the charge wrong?")
-    return warnings
+    if (electrons - (multiplicity - 1)) % 2 == 0 or not ((atoms.numbers == 1).any() or "multiplicity" in atoms.info):
+        return []
+    count = f"{electrons:g} electrons at a total charge of {charge_words(charge)}"
+    if "multiplicity" in atoms.info:
+        return [f"{count} cannot have multiplicity {multiplicity}, which needs an {'even' if multiplicity % 2 else 'odd'} number. Is the charge wrong?"]
+    radical = " A radical needs --multiplicity 2." if knows_spin else ""
+    return [f"{count}: a closed shell has an even number. Is an atom missing, or the charge wrong?{radical}"]
+
+
+def state_words(atoms: Atoms, charge: int | None, multiplicity: int | None, knows_spin: bool | None) -> str:
+    """'total charge -1 e (--charge), multiplicity 1 (not stated, taken as 1)': what the potential is told, and who says so.
+
+    Parameters
+    ----------
+    atoms : after `settle_charge`.
+    charge, multiplicity : of the command line.
+    """
+    def source(key: str, asked: int | None, default: str) -> str:
+        return f"--{key}" if asked is not None else "from the structure file" if key in atoms.info else f"not stated, taken as {default}"
+
+    words = [f"total charge {charge_words(atoms.info.get('charge', 0))} ({source('charge', charge, '0')})"]
+    if knows_spin:
+        words.append(f"multiplicity {stated_multiplicity(atoms)} ({source('multiplicity', multiplicity, '1')})")
+    return ", ".join(words)
 
 
 def charge_words(charge: float) -> str:

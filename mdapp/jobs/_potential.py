@@ -25,12 +25,18 @@ class LoadedPotential:
     theory: str  # level of theory of the labels, "" where it does not say
     architecture: str
     dtype: str
+    knows_spin: bool | None = None
 
 
 def load(
-    words: tuple[str, ...], device: str, dtype: str | None = None, long_range_cutoff: float | None = None, compiled: bool = False
+    words: tuple[str, ...], device: str, dtype: str | None = None, long_range_cutoff: float | str | None = None, compiled: bool = False
 ) -> LoadedPotential:
-    """Load what `--potential` names: one word, or several for a committee. `compiled`: evaluate by compiled code.
+    """Load what `--potential` names: one word, or several for a committee.
+
+    Parameters
+    ----------
+    long_range_cutoff : Å, or "none" for all pairs; the potential's own choice when not given.
+    compiled : evaluate by compiled code.
 
     Raises
     ------
@@ -42,7 +48,7 @@ def load(
     specs = expanded(words)
     options: dict[str, Any] = {"compiled": True} if compiled else {}
     if long_range_cutoff is not None:
-        options["long_range_cutoff"] = long_range_cutoff
+        options["long_range_cutoff"] = None if long_range_cutoff == "none" else long_range_cutoff
     with translated(" ".join(specs)):
         calculator = load_calculator(specs[0] if len(specs) == 1 else specs, device=device, dtype=dtype, **options)
     if long_range_cutoff is not None and not getattr(getattr(calculator, "potential", None), "has_long_range", False):
@@ -52,7 +58,7 @@ def load(
     return LoadedPotential(
         calculator, " ".join(specs), source, fingerprint_of(source, specs), None if elements is None else tuple(int(z) for z in elements),
         getattr(calculator, "cutoff", None), getattr(calculator, "knows_charge", None), str(getattr(card, "level_of_theory", "")).replace("not stated", ""),
-        _architecture(calculator), _dtype(calculator, dtype),
+        _architecture(calculator), _dtype(calculator, dtype), getattr(calculator, "knows_spin", None),
     )
 
 

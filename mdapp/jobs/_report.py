@@ -16,7 +16,8 @@ from mdapp.analysis.statistics import Drift, Mean
 from mdapp.analysis.verdict import judge
 from mdapp.config import RunConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_STOPPED
-from mdapp.jobs._charge import charge_words
+from mdapp.jobs._charge import charge_words, state_words
+from mdapp.jobs._long_range import long_range_words
 from mdapp.quantities import shown_time
 
 if TYPE_CHECKING:
@@ -29,11 +30,16 @@ WATER = ("HOH", "WAT", "H2O", "SOL", "TIP3", "TIP")
 
 
 def header(start: Start, folder: Path | None, first_step: int = 0) -> list[tuple[str, str]]:
-    """Rows of (label, sentence): structure, potential, ensemble, length, guards, output."""
+    """Rows of (label, sentence): structure, potential, charge and long range where it knows them, ensemble, length, guards, output."""
     c, p = start.config, start.potential
     rows = [("structure", structure_words(start)), ("potential", potential_words(start))]
     if p.source != p.title:
         rows.append(("", f"from {p.source}"))
+    if p.knows_charge:
+        rows.append(("charge", state_words(start.original, c.charge, c.multiplicity, p.knows_spin)))
+    far = long_range_words(start.original, c.long_range_cutoff, p)
+    if far:
+        rows.append(("long range", far))
     rows.append(("ensemble", ensemble_words(c, start.ensemble)))
     done = f", going on at step {first_step}" if first_step else ""
     frames = f"a frame every {c.every} ({shown_time(c.every * c.timestep)})"

@@ -17,6 +17,7 @@ from mdapp.dynamics import degrees_of_freedom_of, draw_momenta
 from mdapp.errors import PotentialError, StructureError, UserError
 from mdapp.jobs._charge import ionic_groups, settle_charge
 from mdapp.jobs._compute import device_for, set_threads
+from mdapp.jobs._long_range import settle_long_range
 from mdapp.jobs._plugins import ensemble_of, guards_of
 from mdapp.jobs._potential import LoadedPotential, file_hash, first_line, is_out_of_memory, load
 from mdapp.screen import Screen
@@ -74,7 +75,8 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile)
     config = replace(config.with_seed(), device=device, threads=threads)
 
-    warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title)
+    warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title, config.multiplicity, potential.knows_spin)
+    warnings += settle_long_range(atoms, config.long_range_cutoff, potential)
     for finding in check_start(atoms, potential.elements, config.timestep, bool(getattr(ensemble, "needs_cell", False)), potential.cutoff, potential.title):
         if finding.level == "refuse":
             raise _refusal(finding.message, config, potential)

@@ -1,12 +1,15 @@
-"""`mdapp potentials`: what is installed or shipped, and the card of one."""
+"""`mdapp potentials`: what is installed or shipped, the card of one, and foreign weights made into a potential file."""
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
-from mdapp.errors import EXIT_FINISHED
-from mdapp.jobs._potential import load
+from mdapp.errors import EXIT_FINISHED, OutputError, UserError
+from mdapp.jobs._potential import LoadedPotential, load, translated
+from mdapp.record import nearest
 
 
 def show(name: str | None = None, *, as_json: bool = False) -> int:
@@ -45,12 +48,82 @@ def card_of(name: str) -> dict[str, Any]:
         "name": name, "source": potential.source, "architecture": potential.architecture,
         "elements": "any, or it does not say" if potential.elements is None else " ".join(chemical_symbols[z] for z in potential.elements),
         "cutoff_A": potential.cutoff, "units": "eV, Å", "dtype": potential.dtype, "knows_charge": potential.knows_charge,
+        "charge": _charge_words(potential), "long_range": _long_range_words(potential),
         "level_of_theory": getattr(card, "level_of_theory", "not stated"), "energy_zero": getattr(card, "energy_zero", "not stated"),
         "description": getattr(card, "description", ""), "licence": getattr(card, "licence", ""), "parameters": _n_parameters(potential.calculator),
         "training": dict(getattr(card, "training", {}) or {}), "data_sha256": getattr(card, "data_hash", ""),
         "sha256": potential.fingerprint if Path(potential.source).is_file() else "",
         "model_card": _beside(potential.source),
     }  # fmt: skip
+
+
+def bring(words: tuple[str, ...], output: str | None, *, as_json: bool = False) -> int:
+    """Read foreign weights and write them as a potential file, whole or not at all; returns the exit code.
+
+    Parameters
+    ----------
+    words : the format and the source file.
+    output : the file to write; FORMAT.pt in this folder when not given.
+
+    Raises
+    ------
+    UserError : an unknown format, or not one format and one source.
+    PotentialError : a source that cannot be used, or would run code.
+    OutputError : the file exists or cannot be written.
+    """
+    from potentials.checkpoint import save_potential
+    from potentials.imports import imports
+
+    known = imports.names()
+    if len(words) != 2:
+        raise UserError(f"mdapp potentials import takes a format and a file, got {' '.join(words) or 'nothing'}; known formats: {', '.join(known)}.")
+    kind, source = words
+    if kind not in known:
+        raise UserError(f"import format '{kind}' is unknown{nearest(kind, known)}; known: {', '.join(known)}.")
+    target = _new_file(Path(output or f"{kind}.pt"))
+    with translated(source):
+        potential = imports.get(kind)(source)
+    try:
+        save_potential(target, potential)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}.") from None
+    found = card_of(str(target))  # read back: what stands on the disk can be used
+    if as_json:
+        print(json.dumps({"output": str(target), **found}, indent=1, default=str))
+        return EXIT_FINISHED
+    print(f"{target}: written from {source} ({kind}), {found['parameters']:,} parameters")
+    for key in ("description", "elements", "level_of_theory", "energy_zero", "licence", "long_range", "charge"):
+        if found[key]:
+            print(f"  {key.replace('_', ' '):<16} {found[key]}")
+    print(f"Run it: mdapp run STRUCTURE --potential {shlex.quote(str(target))}")
+    return EXIT_FINISHED
+
+
+def _new_file(path: Path) -> Path:
+    """The path, if a file can be made there."""
+    if path.is_dir():
+        raise OutputError(f"output = '{path}' is a folder. Name the file to write, for example {path / 'potential.pt'}.")
+    if path.exists() or path.is_symlink():
+        raise OutputError(f"{path} exists already and is not overwritten. Choose another --output or move it away.")
+    if not path.parent.is_dir():
+        raise OutputError(f"There is no folder {path.parent} to write {path.name} in. Make it first, or choose another --output.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"No permission to write in {path.parent}. Choose another --output.")
+    return path
+
+
+def _charge_words(potential: LoadedPotential) -> str:
+    """Which of charge and spin it takes, and how they are given."""
+    known = [f"{words} (--{option})" for words, option, knows in (
+        ("total charge", "charge", potential.knows_charge), ("multiplicity", "multiplicity", potential.knows_spin)) if knows]  # fmt: skip
+    return f"takes {' and '.join(known)}, from the structure file or the option" if known else ""
+
+
+def _long_range_words(potential: LoadedPotential) -> str:
+    own = getattr(potential.calculator, "potential", None)
+    if not getattr(own, "has_long_range", False):
+        return ""
+    return f"all pairs of an isolated molecule, {own.far_cutoff(True):g} Å in a cell; --long-range-cutoff changes it"
 
 
 def _n_parameters(calculator: Any) -> int | None:

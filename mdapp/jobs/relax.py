@@ -86,7 +86,7 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile)
     for source, atoms in structures:
         _check(config, source, atoms, potential, screen)
-    _header(config, structures, targets, screen)
+    _header(config, structures, targets, potential, screen)
 
     results: list[One] = []
     with Stopping(targets[0].parent / "STOP", None) as stop:
@@ -102,11 +102,16 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
 def _check(config: RelaxConfig, source: str, atoms: Atoms, potential: LoadedPotential, screen: Screen) -> None:
     """Everything that geometry, charge and elements can tell before the first force call; a refusal ends the job."""
     from mdapp.jobs._charge import settle_charge
+    from mdapp.jobs._long_range import settle_long_range
     from mdapp.structure import check_start
 
     for note in atoms.info.pop("notes", ()):
         screen.say(f"note: {source}: {note}")
-    warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title)
+    try:
+        warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title, config.multiplicity, potential.knows_spin)
+        warnings += settle_long_range(atoms, config.long_range_cutoff, potential)
+    except UserError as error:
+        raise type(error)(f"{source}: {error}") from None
     for finding in check_start(atoms, potential.elements, None, False, potential.cutoff, potential.title):
         if finding.level == "refuse":
             raise StructureError(f"{source}: {finding.message}")
@@ -240,13 +245,20 @@ def _write(target: Path, atoms: Atoms, config: RelaxConfig, problem: str | None)
         part.unlink(missing_ok=True)
 
 
-def _header(config: RelaxConfig, structures: Sequence[tuple[str, Atoms]], targets: list[Path], screen: Screen) -> None:
+def _header(config: RelaxConfig, structures: Sequence[tuple[str, Atoms]], targets: list[Path], potential: LoadedPotential, screen: Screen) -> None:
+    from mdapp.jobs._charge import state_words
+    from mdapp.jobs._long_range import long_range_words
+
     sizes = [len(atoms) for _, atoms in structures]
     what = f"{structures[0][0]}, {sizes[0]} atoms, {structures[0][1].symbols.formula.format('hill')}" if len(sizes) == 1 else (
         f"{len(sizes)} structures of {min(sizes)} to {max(sizes)} atoms")
     cell = f", cell at {config.pressure:g} bar" if config.cell else ""
+    told = {state_words(atoms, config.charge, config.multiplicity, potential.knows_spin) for _, atoms in structures} if potential.knows_charge else set()
+    far = {long_range_words(atoms, config.long_range_cutoff, potential) for _, atoms in structures} - {""}
     screen.header("mdapp relax", [
         ("structure", what), ("potential", " ".join(config.potential)),
+        *([("charge", told.pop() if len(told) == 1 else "total charge and multiplicity as each file says")] if told else []),
+        *([("long range", "; ".join(sorted(far)))] if far else []),
         ("search", f"{config.optimiser} to {config.fmax:g} eV/Å, {config.steps} steps at most{cell}"),
         ("output", str(targets[0] if len(targets) == 1 else targets[0].parent))])
 

@@ -138,6 +138,7 @@ class So3krates(Potential):
         self.config = config
         F = config.num_features
         self.knows_charge = config.use_charge_embed or config.electrostatic_energy_bool
+        self.knows_spin = config.use_spin_embed
         self.element_embedding = element_table(N_NUMBERS, F)
         self.charge_embedding = ChargeSpinEmbedding(F, config.activation_fn) if config.use_charge_embed else None
         self.spin_embedding = ChargeSpinEmbedding(F, config.activation_fn) if config.use_spin_embed else None

@@ -43,10 +43,11 @@ CONFIG = Config(
 )
 
 CARD = Card(
-    level_of_theory="PBE0+MBD (about 4 million structures of small molecules, fragments of biomolecules and dimers)",
+    level_of_theory="PBE0+MBD",
     energy_zero="relative: trained on forces alone, only differences between conformations of one composition mean something",
     description="SO3LR: So3krates with short-range repulsion, electrostatics and dispersion. Kabylda et al., J. Am. Chem. Soc. 147, 33723 (2025).",
     licence="MIT (SO3LR authors)",
+    training={"structures": "about 4 million: small molecules, fragments of biomolecules, dimers", "labels": "forces, dipoles, Hirshfeld ratios"},
 )
 
 
