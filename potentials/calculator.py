@@ -30,9 +30,9 @@ SHIPPED = files("potentials") / "shipped"
 class PotentialCalculator(Calculator):
     """An ASE calculator over a potential.
 
-    Gives energy, energies, free_energy, forces, stress (eV, Å); beside them, where the potential knows them,
-    ``results["charges"]`` and the parts of the energy in ``results["energy_terms"]``. The total charge and the
-    multiplicity are read from ``atoms.info`` ("charge", "multiplicity").
+    Gives energy, energies, free_energy, forces, stress (eV, Å); beside them, where the potential knows them, charges (e), the
+    dipole of an isolated structure (e Å; it depends on the origin where the structure is charged), and the parts of the energy in
+    ``results["energy_terms"]``. Total charge and multiplicity are read from ``atoms.info`` ("charge", "multiplicity").
 
     Parameters
     ----------
@@ -57,6 +57,8 @@ class PotentialCalculator(Calculator):
         self.evaluator = Evaluator(potential, device=checked_device(device), skin=skin, derive=derive)
         self.potential = potential
         self.card: Card = getattr(potential, "card", Card())
+        if getattr(potential, "charges", None) is not None:
+            self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
         self.elements = potential.elements
         self.cutoff = potential.cutoff
         self.knows_charge = potential.knows_charge
@@ -103,6 +105,8 @@ class PotentialCalculator(Calculator):
             results["energy_terms"] = {name: float(term.sum()) for name, term in r.outputs.terms.items()}
         if r.outputs.charges is not None:
             results["charges"] = r.outputs.charges.double().cpu().numpy()
+            if not atoms.pbc.any():
+                results["dipole"] = results["charges"] @ positions
         if r.outputs.hirshfeld_ratios is not None:
             results["hirshfeld_ratios"] = r.outputs.hirshfeld_ratios.double().cpu().numpy()
         self.results = results

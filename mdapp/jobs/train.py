@@ -46,6 +46,8 @@ def train(
     ------
     UserError : a setting that does not fit, an output folder that holds a training, data that cannot be used.
     """
+    import torch
+
     from mdapp.jobs._compute import device_for
     from mdapp.jobs._stopping import Stopping
     from potentials.data.labelled import DataError
@@ -57,6 +59,7 @@ def train(
     from potentials.training.screen import TrainingScreen
 
     screen = screen or silent()
+    torch.set_flush_denormal(True)  # products of tiny basis values and gradients become subnormal, and a CPU halves its speed on them
     try:
         settings = config if isinstance(config, TrainConfig) else read_config(config, changes)
     except (ConfigError, OSError) as error:
