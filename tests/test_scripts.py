@@ -18,7 +18,7 @@ SCRIPTS = ROOT / "scripts"
 @pytest.fixture(autouse=True)
 def scripts_on_the_path(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(SCRIPTS)]))
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_step_benchmark_splits_a_step(results, command):
 def test_memory_benchmark_measures_a_process(results, command):
     import bench_memory
 
-    command(bench_memory, ROOT / "examples" / "peptide.xyz", "--potential", "lj", "--steps", "10")
+    command(bench_memory, ROOT / "examples" / "peptide.xyz", "--potential", "ase:_bench:Tethered", "--steps", "10")
     assert all(50 < float(row["import_torch_MB"]) < float(row["peak_MB"]) < 2000 for row in rows(results / "memory.csv"))
 
 
@@ -255,7 +255,7 @@ def test_memory_benchmark_measures_a_process(results, command):
 def test_startup_benchmark_sees_the_first_step(results, command):
     import bench_startup
 
-    command(bench_startup, ROOT / "examples" / "peptide.xyz", "--potential", "lj", "--runs", "1")
+    command(bench_startup, ROOT / "examples" / "peptide.xyz", "--potential", "ase:_bench:Tethered", "--runs", "1")
     (row,) = rows(results / "startup.csv")
     assert 0 < float(row["help_cpu_s"]) < float(row["first_step_cpu_s"])
 
