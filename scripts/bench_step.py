@@ -1,9 +1,10 @@
 """What does one MD step of a potential cost, and where does it go: neighbour list, model, rest?
 
-    python scripts/bench_step.py [STRUCTURE...] [--potential P] [--threads 1 2]
+    python scripts/bench_step.py [STRUCTURE...] [--potential P] [--threads 1 2] [--compile]
 
 Velocity Verlet at 0.5 fs through the ASE calculator, as a run makes it. The energy and the forces along the way are compared with a plain evaluation
-(fresh neighbour list, `potentials.derivatives`) before anything is timed. Without structures: Ac-Ala3-NHMe and Ac-Ala15-NHMe.
+(fresh neighbour list, `potentials.derivatives`) before anything is timed. With --compile each system is measured twice, plain and compiled, one after the other.
+Without structures: Ac-Ala3-NHMe and Ac-Ala15-NHMe.
 """
 from __future__ import annotations
 
@@ -70,10 +71,10 @@ def dtype_of(calculator: PotentialCalculator) -> str:
     return next((str(p.dtype).removeprefix("torch.") for p in calculator.potential.parameters() if p.is_floating_point()), "float64")
 
 
-def measure(structure: Path, spec: str, device: str, dtype: str | None, threads: int, blocks: int, steps: int) -> dict[str, Any]:
+def measure(structure: Path, spec: str, device: str, dtype: str | None, threads: int, compiled: bool, blocks: int, steps: int) -> dict[str, Any]:
     """ms per step, whole and in parts: the median of blocks of steps."""
     torch.set_num_threads(threads)
-    calculator = load_calculator(spec, device=device, dtype=dtype)
+    calculator = load_calculator(spec, device=device, dtype=dtype, compiled=compiled)
     if not isinstance(calculator, PotentialCalculator):
         raise TypeError(f"{spec} is an ASE calculator; this benchmark looks into potentials of ours.")
     atoms, dynamics = moving(structure, calculator)
@@ -93,7 +94,7 @@ def measure(structure: Path, spec: str, device: str, dtype: str | None, threads:
     pairs_ms, model_ms = np.median(parts, axis=0)
     ms = median(whole)
     return {
-        "structure": structure.stem, "atoms": len(atoms), "potential": Path(spec).name, "dtype": dtype_of(calculator), "steps": blocks * steps, "ms_per_step": ms,
+        "structure": structure.stem, "atoms": len(atoms), "potential": Path(spec).name, "dtype": dtype_of(calculator), "compiled": int(compiled), "steps": blocks * steps, "ms_per_step": ms,
         "spread_ms": spread(whole), "fastest_ms": min(whole), "cpu_ms_per_step": cpu, "neighbours_ms": float(pairs_ms), "model_ms": float(model_ms),
         "rest_ms": ms - float(pairs_ms) - float(model_ms), "steps_per_search": blocks * steps / max(1, evaluator.searches - searches),
         "us_per_atom_step": 1000 * ms / len(atoms), "ns_per_day": TIMESTEP_FS * 1e-6 * 86400 * 1000 / ms,
@@ -107,19 +108,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", help="1 and 2 where so many cores are free")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "float64"))
+    parser.add_argument("--compile", action="store_true", help="measure compiled code beside the plain path")
     parser.add_argument("--blocks", type=int, default=15)
     parser.add_argument("--steps", type=int, default=20, help="in a block")
     asked = parser.parse_args()
     counts = asked.threads or [n for n in (1, 2) if n <= free_cores()]  # threads that wait for a core spin, and tell nothing
     where, shown = say_where(device=asked.device if asked.device == "cpu" else torch.cuda.get_device_name(asked.device), seed=SEED), []
     for structure in structures(asked.structure):
-        for threads in counts:
-            found = measure(structure, asked.potential, asked.device, asked.dtype, threads, asked.blocks, asked.steps)
+        for threads, compiled in [(n, code) for n in counts for code in ((False, True) if asked.compile else (False,))]:
+            found = measure(structure, asked.potential, asked.device, asked.dtype, threads, compiled, asked.blocks, asked.steps)
             path = append_row("step", {**where, "threads": threads, **found})
-            shown.append((found["structure"], found["atoms"], threads, *(found[k] for k in ("ms_per_step", "spread_ms", "fastest_ms", "cpu_ms_per_step", "neighbours_ms",
+            shown.append((found["structure"], found["atoms"], threads, "compiled" if compiled else "plain", *(found[k] for k in ("ms_per_step", "spread_ms", "fastest_ms", "cpu_ms_per_step", "neighbours_ms",
                                                                                             "model_ms", "rest_ms", "steps_per_search", "ns_per_day"))))
     print(f"{asked.potential}, {found['dtype']}, {TIMESTEP_FS} fs")
-    print(table(shown, ("structure", "atoms", "threads", "ms/step", "spread", "fastest", "processor", "neighbours", "model", "rest", "steps/search", "ns/day")))
+    print(table(shown, ("structure", "atoms", "threads", "code", "ms/step", "spread", "fastest", "processor", "neighbours", "model", "rest", "steps/search", "ns/day")))
     print(f"rows added to {path}")
 
 
