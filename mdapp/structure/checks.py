@@ -68,6 +68,7 @@ def check_start(
         if not any(finding.level == "refuse" for finding in contacts):
             bonds = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
             found += _hydrogens(atoms, bonds)
+            found += _loose_hydrogens(atoms, bonds)
             found += _molecules(atoms, bonds)
     return sorted(found, key=lambda finding: ("refuse", "warn", "note").index(finding.level))
 
@@ -179,6 +180,19 @@ def _hydrogens(atoms: Atoms, bonds: np.ndarray) -> list[Finding]:
         return [Finding("warn", f"Hydrogens seem to be missing: {len(bare_carbons)} saturated carbon(s) have fewer than four bonds, {_name(atoms, bare_carbons[0])} first. "
                                 "Add them first: a potential takes every atom at its word.")]
     return []
+
+
+def _loose_hydrogens(atoms: Atoms, bonds: np.ndarray) -> list[Finding]:
+    """Hydrogens without a partner beside atoms that have one: a bond was stretched beyond recognition, or an atom is out of place."""
+    loose = np.setdiff1d(np.flatnonzero(atoms.numbers == 1), bonds)
+    if not len(loose) or not len(bonds):
+        return []
+    k = int(loose[0])
+    distances = atoms.get_distances(k, np.delete(np.arange(len(atoms)), k), mic=bool(atoms.pbc.any()))
+    near = int(np.argmin(distances))
+    partner = _name(atoms, near + (near >= k))
+    return [Finding("warn", f"{len(loose)} hydrogen(s) have no bond, {_name(atoms, k)} first, {distances[near]:.2f} Å from {partner}. "
+                            "Is a bond stretched, or an atom out of place? Its energy will turn into heat.")]
 
 
 def _molecules(atoms: Atoms, bonds: np.ndarray) -> list[Finding]:

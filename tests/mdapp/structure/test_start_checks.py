@@ -122,3 +122,13 @@ def test_separate_molecules_without_a_cell_are_noted():
     other = molecule("H2O")
     other.translate([6, 0, 0])
     assert [level for level, _ in levels(two + other)] == ["note"]
+
+
+def test_a_hydrogen_torn_from_its_partner_is_told_and_a_sound_one_is_not():
+    atoms = molecule("CH3CH2OH")
+    hydrogen = int(np.flatnonzero(atoms.numbers == 1)[-1])
+    carbon = int(np.argmin(np.where(atoms.numbers == 1, np.inf, atoms.get_distances(hydrogen, range(len(atoms))))))
+    atoms.positions[hydrogen] += 0.8 * (atoms.positions[hydrogen] - atoms.positions[carbon])
+    told = [message for level, message in levels(atoms) if level == "warn" and "have no bond" in message]
+    assert len(told) == 1 and f"H{hydrogen}" in told[0] and f"from C{carbon}" in told[0]
+    assert not any("have no bond" in message for _, message in levels(molecule("CH3CH2OH")))
