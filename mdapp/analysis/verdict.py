@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mdapp.analysis.bonds import BROKEN_A, BondSeries
 from mdapp.analysis.statistics import Drift, Mean
 
+JUDGED_FS, JUDGED_FRAMES = 1000.0, 10
+FLOW_FS = 200.0  # from motion to bonds and back
 SOUND, SUSPECT, BROKEN, UNKNOWN = "sound", "suspect", "broken", "not judged"
 
 
@@ -20,6 +24,23 @@ class Limits:
     drift_meV: float = 1.0  # meV per atom and ps, of the conserved energy; ten times as much is broken
     temperature_sigmas: float = 5.0  # standard errors between mean and target temperature, and
     temperature_share: float = 0.015  # at least so far off in relative terms
+    relaxations: float = 5.0  # relaxation times of the thermostat that a record must span before its temperature is judged
+
+
+def shows_drift(time_fs: np.ndarray) -> bool:
+    """Is a record long enough to hold a drift against it? A shorter one shows the vibrations of the conserved energy."""
+    return bool(len(time_fs) >= JUDGED_FRAMES and np.ptp(time_fs) >= JUDGED_FS)
+
+
+def relaxations_of(length_fs: float, method: str, friction_per_ps: float, thermostat_time_fs: float) -> float | None:
+    """Length of a record in relaxation times of the thermostat of an ensemble ("nvt-langevin"); None where that is not known.
+
+    Langevin dynamics takes 1/friction; what rescales velocities or has a chain takes its own time, and cannot be quicker than energy
+    flows within the molecule.
+    """
+    if method in ("nvt-langevin", "npt-langevin"):
+        return length_fs * friction_per_ps / 1000.0
+    return length_fs / max(thermostat_time_fs, FLOW_FS) if method in ("nvt-csvr", "npt-mtk") else None
 
 
 @dataclass(frozen=True)
@@ -39,7 +60,7 @@ class Judgement:
 
 def judge(
     *, drift: Drift | None = None, temperature: Mean | None = None, target_K: float | None = None, bonds: BondSeries | None = None,
-    stopped_by: str | None = None, warnings: dict[str, int] | None = None, limits: Limits = Limits(),
+    stopped_by: str | None = None, warnings: dict[str, int] | None = None, limits: Limits = Limits(), relaxations: float | None = None,
 ) -> Judgement:
     """Judge a trajectory by whatever is known of it.
 
@@ -50,6 +71,8 @@ def judge(
     bonds : worst bonds along the trajectory.
     stopped_by : what a guard said when it stopped the run.
     warnings : how often each guard warned.
+    relaxations : length of the record in relaxation times of its thermostat, None where that is not known. A run that starts from a minimum
+        gives half of its heat away at once, and is cold until the thermostat has made up for it.
     """
     broken: list[str] = []
     suspect: list[str] = []
@@ -59,7 +82,8 @@ def judge(
     for guard, count in (warnings or {}).items():
         suspect.append(f"guard {guard} warned {count} time{'s' if count != 1 else ''}")
     _judge_drift(drift, limits, broken, suspect, checked)
-    _judge_temperature(temperature, target_K, limits, suspect, checked)
+    if relaxations is None or relaxations >= limits.relaxations:
+        _judge_temperature(temperature, target_K, limits, suspect, checked)
     _judge_bonds(bonds, broken, suspect, checked)
     if broken or suspect:
         return Judgement(BROKEN if broken else SUSPECT, (*broken, *suspect), tuple(checked))

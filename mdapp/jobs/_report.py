@@ -9,11 +9,9 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mdapp import version
 from mdapp.analysis.statistics import Drift, Mean
-from mdapp.analysis.verdict import judge
+from mdapp.analysis.verdict import judge, relaxations_of, shows_drift
 from mdapp.config import RunConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_STOPPED
 from mdapp.jobs._charge import charge_words, state_words
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from mdapp.simulation import Outcome
 
 PACKAGES = ("ase", "torch", "numpy", "scipy", "h5py", "mdtraj", "vesin")
-JUDGED_FS, JUDGED_FRAMES = 1000.0, 10  # a shorter table shows the vibrations of the total energy, not its drift
 WATER = ("HOH", "WAT", "H2O", "SOL", "TIP3", "TIP")
 
 
@@ -161,7 +158,9 @@ def ending(outcome: Outcome, config: RunConfig, reason: str | None, numbers: Num
         verdict = outcome.verdicts[-1]
         return Ending("stopped", "stopped", f"guard {verdict.monitor} at {at}: {verdict.reason}.", EXIT_GUARD)
     target = None if config.ensemble == "nve" else config.temperature
-    judgement = judge(drift=numbers.drift if numbers.long_enough else None, temperature=numbers.temperature, target_K=target, warnings=warnings)
+    relaxations = relaxations_of(outcome.step * config.timestep, config.method, config.friction, config.thermostat_time)
+    judgement = judge(drift=numbers.drift if numbers.long_enough else None, temperature=numbers.temperature, target_K=target, warnings=warnings,
+                      relaxations=relaxations)
     word = "suspect" if judgement.reasons else "sound"
     praise = ", no guard raised an alarm" + ("." if numbers.long_enough else "; too short to judge a drift.")
     doubt = f", but {'; '.join(judgement.reasons)}." if judgement.reasons else praise
@@ -207,8 +206,7 @@ def numbers_of(folder: Path, n_atoms: int) -> Numbers:
     thermo = thermo_of_columns(load_series(folder).columns, n_atoms)
     if len(thermo) < 3 or thermo.T_K is None:
         return Numbers(None, None)
-    long_enough = bool(np.ptp(thermo.time_fs) >= JUDGED_FS and len(thermo) >= JUDGED_FRAMES)
-    return Numbers(thermo.drift_meV(), mean_with_error(thermo.T_K[equilibrated_from(thermo.T_K):]), long_enough)
+    return Numbers(thermo.drift_meV(), mean_with_error(thermo.T_K[equilibrated_from(thermo.T_K):]), shows_drift(thermo.time_fs))
 
 
 def _finite(value: float | None) -> float | None:

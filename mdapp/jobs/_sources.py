@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdapp.analysis.thermo import Thermo, thermo_of_columns
+from mdapp.analysis.verdict import relaxations_of
 from mdapp.errors import EXIT_GUARD, RunFolderError, StructureError
 from mdapp.frame import Frame
 
 if TYPE_CHECKING:
+    import numpy as np
     from ase import Atoms
 
 COUNTED_FS = 1000.0  # between frames of a file that tells no times
@@ -32,6 +34,7 @@ class Source:
     frames: Callable[[], Iterator[Frame]]  # each call begins anew
     thermo: Thermo | None  # the run's table; None: to be made from the frames
     target_K: float | None = None  # of the thermostat
+    relaxations: float | None = None  # length of the run in relaxation times of its thermostat
     stopped_by: str | None = None  # what the guard said that stopped the run
     warnings: dict[str, int] | None = None  # how often each guard raised an alarm without stopping the run
     settings_text: str = ""  # run.toml
@@ -77,6 +80,7 @@ def _run(word: str, folder: Path) -> Source:
     return Source(
         word, folder, folder, start, frames, thermo_of_columns(series.columns, len(start)),
         target_K=float(asked["temperature"]) if thermostatted and _is_number(asked.get("temperature")) else None,
+        relaxations=_relaxations(asked, series.columns.get("time_fs")),
         stopped_by=str(summary.get("why") or "no reason was written down") if stopped and summary else None, warnings=dict(alarms),
         settings_text=run.config.read_text(encoding="utf-8", errors="replace") if run.config.exists() else "", remarks=tuple(remarks))
 
@@ -113,6 +117,15 @@ def _start(first: Frame | None, word: str, names: Path | None) -> Atoms:
             known.positions, known.pbc = start.positions, start.pbc
             return known
     return start
+
+
+def _relaxations(asked: dict[str, Any], time_fs: np.ndarray | None) -> float | None:
+    """How many relaxation times of its thermostat a run has lasted; None where its settings do not say."""
+    ensemble, friction, thermostat_time = (asked.get(key) for key in ("ensemble", "friction", "thermostat_time"))
+    if time_fs is None or not len(time_fs) or not (_is_number(friction) and _is_number(thermostat_time)):
+        return None
+    part = asked.get({"nvt": "thermostat", "npt": "barostat"}.get(str(ensemble), ""))
+    return relaxations_of(float(time_fs[-1]), f"{ensemble}-{part}" if part else str(ensemble), friction, thermostat_time)
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mdapp.analysis.statistics import Drift, Mean, equilibrated_from, mean_with_error, plus_minus
 from mdapp.analysis.thermo import Thermo, thermo_of_frames
-from mdapp.analysis.verdict import Judgement, judge
+from mdapp.analysis.verdict import Judgement, judge, shows_drift
 from mdapp.config import AnalyseConfig
 from mdapp.errors import EXIT_FINISHED, OutputError, StructureError
 from mdapp.jobs._measure import Measured, measure
@@ -96,8 +96,8 @@ def _analyse_one(config: AnalyseConfig, source: Source, folder: Path) -> Report:
 
     drift = thermo.drift_meV()
     means = {name: _sound_mean(getattr(thermo, name)) for name in thermo.present()} if len(thermo) else {}
-    judgement = judge(drift=drift, temperature=means.get("T_K"), target_K=source.target_K,
-                      bonds=measured.bonds if measured.n_frames > 1 else None, stopped_by=source.stopped_by, warnings=source.warnings)
+    judgement = judge(drift=drift if shows_drift(thermo.time_fs) else None, temperature=means.get("T_K"), target_K=source.target_K,
+                      bonds=measured.bonds if measured.n_frames > 1 else None, stopped_by=source.stopped_by, warnings=source.warnings, relaxations=source.relaxations)
     rows = _rows(measured, thermo, drift, means, source)
     summary = _summary(source, measured, thermo, drift, means, judgement, remarks)
 

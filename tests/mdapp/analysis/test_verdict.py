@@ -6,7 +6,7 @@ import pytest
 
 from mdapp.analysis.bonds import bond_series
 from mdapp.analysis.statistics import Drift, Mean
-from mdapp.analysis.verdict import judge
+from mdapp.analysis.verdict import judge, relaxations_of, shows_drift
 
 HEALTHY = Drift(slope=0.01, error=0.02, intercept=0.0, spread=1.0)
 BONDS = np.array([[0, 1], [1, 2]])
@@ -57,3 +57,15 @@ def test_guards_count():
 
 def test_nothing_to_judge_is_said():
     assert judge().word == "not judged" and "to judge by" in judge().sentence
+
+
+def test_a_run_shorter_than_its_thermostat_needs_is_not_held_against_its_temperature():
+    cold = mean(180.0)
+    assert judge(temperature=cold, target_K=300.0, relaxations=relaxations_of(200.0, "nvt-langevin", 1.0, 100.0)).word == "not judged"
+    assert judge(temperature=cold, target_K=300.0, relaxations=relaxations_of(10_000.0, "nvt-langevin", 1.0, 100.0)).word == "suspect"
+    assert relaxations_of(1000.0, "nvt-csvr", 1.0, 500.0) == 2.0 and relaxations_of(1000.0, "of-a-stranger", 1.0, 500.0) is None
+
+
+def test_a_drift_shows_in_a_picosecond_of_frames():
+    assert shows_drift(np.arange(0.0, 1001.0, 50.0))
+    assert not shows_drift(np.arange(0.0, 200.0, 5.0)) and not shows_drift(np.arange(0.0, 5000.0, 1000.0))
