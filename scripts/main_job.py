@@ -40,7 +40,7 @@ class Job:
     folder: Path
 
 
-def carried_out(job: Job, potential: str, threads: int | None, device: str, screen: Screen) -> tuple[dict[str, Any], bool]:
+def carried_out(job: Job, potential: str, threads: int | None, device: str, compiled: bool, screen: Screen) -> tuple[dict[str, Any], bool]:
     """The summary of a run, made now, resumed, or read where it had ended before; whether a step was made now."""
     folder = RunFolder(job.folder)
     before = summary_of(folder) if job.folder.exists() else None
@@ -50,7 +50,7 @@ def carried_out(job: Job, potential: str, threads: int | None, device: str, scre
         return resume.resume(ResumeConfig(run=str(job.folder), threads=threads), screen).summary, True
     return run.run(RunConfig(
         structure=str(job.structure), potential=(potential,), ensemble=job.ensemble, temperature=TEMPERATURE_K, timestep=TIMESTEP_FS, time=job.length_fs, every=20,
-        seed=1, device=device, threads=threads, output=str(job.folder),
+        seed=1, device=device, threads=threads, compile=compiled, output=str(job.folder),
     ), screen).summary, True  # fmt: skip
 
 
@@ -77,6 +77,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--nve-time", default="10ps")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true", help="evaluate by compiled code; the physics is the same, the wait is shorter")
     parser.add_argument("--no-row", action="store_true", help="print only, leave scripts/results as it is")
     asked = parser.parse_args(words)
     paths = structures(asked.structure, ("A", "AAA", "A" * 15))
@@ -85,11 +86,11 @@ def main(words: Sequence[str] | None = None) -> int:
     if chosen:
         p = paths[chosen - 1]
         jobs.append(Job(jobs[chosen - 1].folder / "final.extxyz", "nve", quantity(asked.nve_time, "fs", "nve-time"), asked.output / f"{p.stem}-nve"))
-    where, shown, passed = say_where(threads=asked.threads, device=asked.device, seed=1), [], True
+    where, shown, passed = say_where(threads=asked.threads, device=asked.device, compiled=int(asked.compile), seed=1), [], True
     screen = Screen()
     for job in jobs:
         try:
-            s, fresh = carried_out(job, asked.potential, asked.threads, asked.device, screen)
+            s, fresh = carried_out(job, asked.potential, asked.threads, asked.device, asked.compile, screen)
         except UserError as error:
             print(f"{job.folder.name}: {error}", file=sys.stderr)
             return error.exit_code
