@@ -14,7 +14,7 @@ from potentials.architectures.so3krates import Config, So3krates
 from potentials.checkpoint import Card
 from potentials.imports import imports
 from potentials.imports._flax_names import so3krates_state
-from potentials.imports._numpy_pickle import read_arrays
+from potentials.imports._numpy_pickle import MAX_BYTES, read_arrays
 
 CONFIG = Config(
     elements=(1, 6, 7, 8, 9, 15, 16, 17),
@@ -88,7 +88,10 @@ def _read(source: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"There is no parameter file {source}.")
     if source.suffix == ".npz":
         try:
-            with np.load(source, allow_pickle=False) as archive:
+            with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                claimed = sum(member.file_size for member in archive.zip.infolist())
+                if claimed > MAX_BYTES:
+                    raise ValueError(f"it unpacks to {claimed / 1e9:.1f} GB")
                 return {name: archive[name] for name in archive.files}
         except Exception as error:  # numpy raises many kinds for a damaged archive
             raise ValueError(f"{source} is not a readable .npz of plain arrays ({type(error).__name__}: {error}).") from error

@@ -15,7 +15,6 @@ FOLDER = Path(__file__).resolve().parents[4] / "shared" / "reference" / "so3lr"
 PARAMETERS, PICKLE = FOLDER / "weights" / "so3lr_params.npz", FOLDER / "weights" / "params.pkl"
 CUTOFFS = {"lr6": 6.0, "lr12": 12.0, "lr1000": 1000.0, "lrnone": None}  # Å, by the settings' names
 TERMS = {"network": "ml", "repulsion": "zbl", "electrostatics": "electrostatic", "dispersion": "dispersion"}
-LARGE = ("atat", "water_64", "bb", "ala15")  # more than a second each in float64
 
 
 def need(path: Path) -> Path:

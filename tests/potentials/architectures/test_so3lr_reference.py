@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from architectures.so3lr import CUTOFFS, LARGE, TERMS, evaluate, names, potential, said, settings, structure
+from architectures.so3lr import CUTOFFS, TERMS, evaluate, names, potential, said, settings, structure
 from potentials.derivatives import energy_forces_stress
 from potentials.graph import batch
 from potentials.neighbours import graph_for
 
-EVERY = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in names()]
 ENERGY, FORCE, STRESS, CHARGE = 1e-8, 1e-8, 1e-8, 1e-9  # eV, eV/Å, eV/Å³, e (and ratios)
 
 
@@ -20,7 +19,7 @@ def largest(ours, theirs):
     return np.abs(ours - theirs).max()
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", names())
 def test_double_precision_gives_the_published_numbers(name):
     r = said(name)
     assert settings(name)
@@ -38,7 +37,7 @@ def test_double_precision_gives_the_published_numbers(name):
             assert largest(ours.stress[0], r[f"{tag}.stress"]) < STRESS, tag
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", names())
 def test_single_precision_stays_within_the_bounds_of_the_published_calculator(name):
     r = said(name)
     for tag in settings(name):
