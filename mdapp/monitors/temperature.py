@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from ase import units
-from scipy.stats import chi2
+from scipy.special import gammainccinv  # scipy.stats would take half a second to load
 
 from mdapp.frame import Frame, named
 from mdapp.monitors._base import OK, Verdict
@@ -59,7 +59,7 @@ class TemperatureWatch:
     def _set(self, target_K: float, dof: float, recent: deque[tuple[float, float]]) -> None:
         self.target_K, self.dof, self.recent = target_K, dof, recent  # recent: time in fs and temperature in K
         self.deviation_K = target_K * math.sqrt(2.0 / dof)
-        self.stop_K = target_K * max(self.guard.stop_factor, float(chi2.isf(NEVER, dof)) / dof)
+        self.stop_K = target_K * max(self.guard.stop_factor, 2.0 * float(gammainccinv(dof / 2.0, NEVER)) / dof)
 
     def look(self, frame: Frame) -> Verdict:
         T = frame.temperature_K
