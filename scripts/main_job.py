@@ -86,7 +86,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if chosen:
         p = paths[chosen - 1]
         jobs.append(Job(jobs[chosen - 1].folder / "final.extxyz", "nve", quantity(asked.nve_time, "fs", "nve-time"), asked.output / f"{p.stem}-nve"))
-    where, shown, passed = say_where(threads=asked.threads, device=asked.device, compiled=int(asked.compile), seed=1), [], True
+    where, shown, passed = say_where(threads=asked.threads, device=asked.device, seed=1), [], True
     screen = Screen()
     for job in jobs:
         try:
