@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--potential", default="so3krates.pt")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true")
     asked = parser.parse_args()
     where = say_where(threads=asked.threads, seed=1)
     torch_MB, shown = peak_MB("torch.version"), []
@@ -55,9 +56,9 @@ def main() -> None:
         n_atoms = int(structure.read_text().split(maxsplit=1)[0]) if structure.suffix in (".xyz", ".extxyz") else ""
         for steps in (max(1, asked.steps // 10), asked.steps):
             with tempfile.TemporaryDirectory() as folder:
-                words = ["run", str(structure), "--potential", asked.potential, "--steps", str(steps), "--every", "10", "--seed", "1", "--threads", str(asked.threads)]
+                words = ["run", str(structure), "--potential", asked.potential, "--steps", str(steps), "--every", "10", "--seed", "1", "--threads", str(asked.threads), *(["--compile"] if asked.compile else [])]
                 found = peak_MB("mdapp", *words, "--output", str(Path(folder, "out")), "-q")
-            path = append_row("memory", {**where, "structure": structure.stem, "atoms": n_atoms, "potential": Path(asked.potential).name, "steps": steps, "peak_MB": found,
+            path = append_row("memory", {**where, "structure": structure.stem, "atoms": n_atoms, "potential": Path(asked.potential).name, "compiled": int(asked.compile), "steps": steps, "peak_MB": found,
                                          "import_torch_MB": torch_MB})
             shown.append((structure.stem, n_atoms, steps, found, torch_MB))
     print(table(shown, ("structure", "atoms", "steps", "peak MB", "import torch alone, MB")))

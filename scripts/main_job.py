@@ -78,6 +78,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="evaluate by compiled code; the physics is the same, the wait is shorter")
+    parser.add_argument("--compile", action="store_true", help="by compiled code: a minute at the start of each run, then faster")
     parser.add_argument("--no-row", action="store_true", help="print only, leave scripts/results as it is")
     asked = parser.parse_args(words)
     paths = structures(asked.structure, ("A", "AAA", "A" * 15))
@@ -100,7 +101,7 @@ def main(words: Sequence[str] | None = None) -> int:
         good, why = judged(job, s)
         passed &= good
         row = {
-            "run": job.folder.name, "atoms": s["n_atoms"], "ensemble": s["method"], "dtype": s["dtype"], "timestep_fs": TIMESTEP_FS, "ps": s["time_ps"], "verdict": s["verdict"],
+            "run": job.folder.name, "atoms": s["n_atoms"], "ensemble": s["method"], "dtype": s["dtype"], "compiled": int(asked.compile), "timestep_fs": TIMESTEP_FS, "ps": s["time_ps"], "verdict": s["verdict"],
             "alarms": sum(s["warnings"].values()) + (s["failure"] is not None), "temperature_K": s.get("temperature_K"), "temperature_error_K": s.get("temperature_error_K"),
             "drift_meV_atom_ps": s.get("drift_meV_atom_ps"), "drift_error_meV_atom_ps": s.get("drift_error_meV_atom_ps"), "ms_per_step": s["ms_per_step"],
             "ns_per_day": s["ns_per_day"], "passed": "yes" if good else "no", "why": why,
