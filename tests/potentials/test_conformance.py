@@ -32,7 +32,9 @@ def test_options_of_so3krates_conform(options):
     check_potential(small("so3krates", **options))
 
 
-@pytest.mark.parametrize("options", [dict(layer_normalization=True, residual_mlp_1=True, residual_mlp_2=True), dict(sphc_normalization=3.0, zbl_repulsion=True)])
+@pytest.mark.parametrize(
+    "options", [dict(layer_normalization=True, residual_mlp_1=True, residual_mlp_2=True), dict(sphc_normalization=3.0, zbl_repulsion=True)]
+)
 def test_options_of_so3krates_original_conform(options):
     check_potential(small("so3krates-original", **options))
 

@@ -224,7 +224,9 @@ def test_a_zip_bomb_is_refused_unopened(file, tmp_path):
     refused(bomb, "compressed")
 
 
-@pytest.mark.parametrize("key", ["format_version", "architecture", "config", "elements", "cutoff", "units", "dtype", "knows_charge", "card", "weights", "checksum"])
+@pytest.mark.parametrize(
+    "key", ["format_version", "architecture", "config", "elements", "cutoff", "units", "dtype", "knows_charge", "card", "weights", "checksum"]
+)
 def test_a_missing_entry_is_named(file, key):
     spoil(file, lambda c: {k: v for k, v in c.items() if k != key}, keep_checksum=True)
     refused(file, f"lacks {key}")
