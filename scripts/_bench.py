@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import platform
 import subprocess
@@ -120,25 +121,23 @@ def processor() -> str:
 
 
 def append_row(question: str, row: Mapping[str, Any]) -> Path:
-    """Add a row to results/QUESTION.csv.
-
-    Raises
-    ------
-    ValueError : the table that is there has other columns.
-    """
-    path = RESULTS / f"{question}.csv"
+    """Add a row to results/QUESTION.csv, or to QUESTION-2.csv and so on where a table has other columns: hours of measuring are not thrown away."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        with path.open(newline="") as file:
-            columns = next(csv.reader(file))
-        if columns != list(row):
-            raise ValueError(f"{path} has the columns {', '.join(columns)}, the new row {', '.join(row)}. Move the table away to begin a new one.")
+    path = next(p for k in itertools.count(1) if _takes(p := RESULTS / f"{question}{f'-{k}' if k > 1 else ''}.csv", list(row)))
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(row), lineterminator="\n")
         if not file.tell():
             writer.writeheader()
         writer.writerow({name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()})
     return path
+
+
+def _takes(path: Path, columns: list[str]) -> bool:
+    """Whether a table is not there yet, or has these columns."""
+    if not path.exists():
+        return True
+    with path.open(newline="") as file:
+        return next(csv.reader(file), columns) == columns
 
 
 def table(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> str:

@@ -78,7 +78,6 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="evaluate by compiled code; the physics is the same, the wait is shorter")
-    parser.add_argument("--compile", action="store_true", help="by compiled code: a minute at the start of each run, then faster")
     parser.add_argument("--no-row", action="store_true", help="print only, leave scripts/results as it is")
     asked = parser.parse_args(words)
     paths = structures(asked.structure, ("A", "AAA", "A" * 15))
