@@ -67,7 +67,7 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     """
     source = resumed_from or Path(config.structure)
     atoms = read_structure(source)
-    notes = list(atoms.info.pop("notes", ()))
+    told, notes = list(atoms.info.pop("notes", ())), []
     ensemble = ensemble_of(config)
     guards = guards_of(config.guard)
     device = device_for(config.device)
@@ -85,6 +85,8 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     groups = ionic_groups(atoms, bonds)
     if groups and potential.knows_charge is False:
         warnings.append(f"{potential.title} knows no charge, but by their bonds the structure holds {groups}: it may never have seen such groups.")
+    for note in told:  # which of several structures, a box or constraints left out: what the user may not have meant
+        screen.say(f"note: {note}")
     for note in notes:
         screen.detail(f"note: {note}")
 
