@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +53,16 @@ def card_of(name: str) -> dict[str, Any]:
         "charge": _charge_words(potential), "long_range": _long_range_words(potential),
         "level_of_theory": getattr(card, "level_of_theory", "not stated"), "energy_zero": getattr(card, "energy_zero", "not stated"),
         "description": getattr(card, "description", ""), "licence": getattr(card, "licence", ""), "parameters": _n_parameters(potential.calculator),
-        "training": dict(getattr(card, "training", {}) or {}), "data_sha256": getattr(card, "data_hash", ""),
+        "training": measured(getattr(card, "training", {}) or {}), "data_sha256": getattr(card, "data_hash", ""),
         "sha256": potential.fingerprint if Path(potential.source).is_file() else "",
         "model_card": _beside(potential.source),
     }  # fmt: skip
+
+
+def measured(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers that were measured: what is not finite (stress where nothing labelled it) is left out, at any depth."""
+    kept = {key: measured(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    return {key: value for key, value in kept.items() if not (isinstance(value, float) and not math.isfinite(value))}
 
 
 def bring(words: tuple[str, ...], output: str | None, *, as_json: bool = False) -> int:

@@ -292,3 +292,18 @@ def test_potentials_are_listed_and_described(capsys):
     assert main(["potentials", "emt", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["elements"].startswith("H C N O")
     assert main(["potentials", "nobody"]) == 5
+
+
+def test_which_of_several_structures_is_run_is_said_aloud(capsys):
+    Path("two.xyz").write_text("".join(f"2\n\nAr 0 0 0\nAr 0 0 {z}\n" for z in (3.8, 3.9)), encoding="utf-8")
+    assert main(["run", "two.xyz", "-p", "lj", "--temperature", "20", "--steps", "1"]) == 0
+    told = capsys.readouterr()
+    assert "2 structures" in told.out + told.err
+
+
+def test_the_card_of_a_potential_is_valid_json_and_leaves_out_what_was_not_measured(capsys):
+    from mdapp.jobs import potentials
+
+    assert potentials.measured({"steps": 3, "validation": {"forces": 70.0, "stress": float("nan")}}) == {"steps": 3, "validation": {"forces": 70.0}}
+    assert main(["potentials", "so3krates.pt", "--json"]) == 0
+    json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
