@@ -27,6 +27,8 @@ _THREADS = "CPU threads of the potential; chosen by the size of the system and t
 _COMPILE = "Evaluate the potential by compiled code (CPU): a minute at the first step, then two to three times as fast; for long runs."
 _LONG_RANGE = ("Cutoff of the long-range terms of a potential that has them, or none for all pairs; all pairs of an isolated molecule and "
                "12 Å in a cell when not given.")
+_ELECTROSTATICS = ("How the charges of a potential that has them act: pairs within the long-range cutoff, or ewald, all images of a cell. "
+                   "pairs when not given.")
 _MULTIPLICITY = "Spin multiplicity of the structure (2S + 1), where the file does not say it or says it wrongly."
 
 
@@ -64,6 +66,7 @@ class RunConfig(Record):
     wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
     threads: int | None = option(None, _THREADS)
     long_range_cutoff: float | str | None = option(None, _LONG_RANGE, metavar="Å|none")
+    electrostatics: Literal["pairs", "ewald"] | None = option(None, _ELECTROSTATICS, metavar="pairs|ewald")
     compile: bool = option(False, _COMPILE)
 
     def check(self) -> None:
@@ -188,6 +191,7 @@ class RelaxConfig(Record):
         None, "FILE.extxyz, or a folder for one file a structure; STRUCTURE-relaxed.extxyz when not given.", short="o", metavar="FILE|FOLDER")
     threads: int | None = option(None, _THREADS)
     long_range_cutoff: float | str | None = option(None, _LONG_RANGE, metavar="Å|none")
+    electrostatics: Literal["pairs", "ewald"] | None = option(None, _ELECTROSTATICS, metavar="pairs|ewald")
     compile: bool = option(False, _COMPILE)
 
     def check(self) -> None:
@@ -306,6 +310,8 @@ def _common(config: Any) -> None:
     whole(config, "threads", 1, 4096)
     if hasattr(config, "long_range_cutoff"):
         config._set("long_range_cutoff", far_cutoff(config.long_range_cutoff))
+        if config.electrostatics is not None:
+            chosen("electrostatics", config.electrostatics, ["pairs", "ewald"])
     if hasattr(config, "charge"):
         whole(config, "charge", -1000, 1000)
         whole(config, "multiplicity", 1, 1000)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import BaseCalculator, Calculator, PropertyNotImplementedError, all_changes
 from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 
@@ -141,6 +141,18 @@ def _compiled(potential: Potential, device: str) -> Derive:
     return CompiledDerivatives(potential)
 
 
+def _use_ewald(potential: Potential, name: str, compiled: bool) -> None:
+    from potentials.layers.electrostatics import DampedCoulomb
+    from potentials.layers.ewald import DampedEwald
+
+    by_pairs = getattr(potential, "electrostatics", None)
+    if not isinstance(by_pairs, DampedCoulomb):
+        raise ValueError(f"Ewald summation means nothing to {name}: the potential has no partial charges. Leave it out.")
+    if compiled:
+        raise ValueError("Ewald summation is not compiled: leave out one of the two.")
+    potential.electrostatics = DampedEwald(by_pairs.sigma)
+
+
 def refuse_unknown_elements(elements: Sequence[int] | None, numbers: np.ndarray, name: str) -> None:
     """ValueError if there is an element that a potential does not know."""
     if elements is None:
@@ -166,7 +178,7 @@ def load_potential(spec: str | Path, dtype: str | None = None) -> Potential:
 
 def load_calculator(
     spec: str | Path | Sequence[str | Path], device: str = "cpu", dtype: str | None = None, long_range_cutoff: float | str | None = "auto",
-    compiled: bool = False,
+    compiled: bool = False, ewald: bool = False,
 ) -> Calculator:
     """An ASE calculator from what `--potential` takes.
 
@@ -179,6 +191,7 @@ def load_calculator(
     long_range_cutoff : of electrostatics and dispersion, Å; None for all pairs; "auto" for all pairs of an isolated molecule and
         12 Å in a cell. Refused for a potential without long-range terms.
     compiled : see `PotentialCalculator`; refused for what is not a potential file.
+    ewald : electrostatics over all images of a cell in place of a cutoff; dispersion keeps its cutoff. Refused for a potential without such charges.
 
     Raises
     ------
@@ -200,7 +213,11 @@ def load_calculator(
             if long_range_cutoff is not None and not float(long_range_cutoff) > 0:
                 raise ValueError(f"long_range_cutoff must be > 0 Å, got {long_range_cutoff}.")
             potential.long_range_cutoff = long_range_cutoff
+        if ewald:
+            _use_ewald(potential, file.name, compiled)
         return PotentialCalculator(potential, device=device, name=file.name, source=file, compiled=compiled)
+    if ewald:
+        raise ValueError(f"Ewald summation serves potential files with partial charges, and {text} is none. Leave it out.")
     if compiled:
         raise ValueError(f"compile serves potential files, and {text} is none. Leave it out.")
     if text.startswith("ase:"):
@@ -283,12 +300,12 @@ def _ase_calculator(text: str) -> Calculator:
         raise ValueError(f"'{text}': cannot import {module_name} ({error}). Is its package installed?") from error
     except AttributeError:
         raise ValueError(f"'{text}': {module_name} has no class {class_name}.") from None
+    if not (isinstance(kind, type) and issubclass(kind, BaseCalculator)):
+        raise ValueError(f"'{text}': {class_name} is not an ASE calculator class, so it was not called.")
     try:
         calculator = kind()
     except Exception as error:
         raise ValueError(f"'{text}': {class_name}() failed: {error}. It must work without arguments; wrap it in a class of yours that does.") from error
-    if not (hasattr(calculator, "get_potential_energy") and hasattr(calculator, "get_forces")):
-        raise ValueError(f"'{text}': {class_name} is not an ASE calculator: it has no get_potential_energy and get_forces.")
     calculator.elements = None
     calculator.card = Card(level_of_theory=f"whatever {class_name} of {module_name} computes")
     return calculator

@@ -12,7 +12,7 @@ from potentials.typed import to_mapping
 SHARE = 0.02  # of the time of a run may be spent on its restart states
 PHYSICAL = (
     "ensemble", "thermostat", "barostat", "temperature", "pressure", "timestep", "friction", "thermostat_time", "barostat_time", "flexible", "ensemble_option",
-    "replicas", "seed", "dtype", "charge", "multiplicity", "every", "guard", "on_event", "long_range_cutoff", "compile",
+    "replicas", "seed", "dtype", "charge", "multiplicity", "every", "guard", "on_event", "long_range_cutoff", "electrostatics", "compile",
 )  # fmt: skip
 
 

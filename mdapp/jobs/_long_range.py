@@ -12,7 +12,7 @@ from mdapp.jobs._potential import LoadedPotential
 SHORT = 10.0  # Å; below it a cell's electrostatics are cut too early to be trusted
 
 
-def settle_long_range(atoms: Atoms, asked: float | str | None, potential: LoadedPotential) -> list[str]:
+def settle_long_range(atoms: Atoms, asked: float | str | None, potential: LoadedPotential, electrostatics: str | None = None) -> list[str]:
     """What the user should be warned of.
 
     Parameters
@@ -21,8 +21,10 @@ def settle_long_range(atoms: Atoms, asked: float | str | None, potential: Loaded
 
     Raises
     ------
-    UserError : all pairs of a periodic structure.
+    UserError : all pairs of a periodic structure, Ewald summation without a cell.
     """
+    if electrostatics == "ewald" and not atoms.pbc.all():
+        raise UserError("electrostatics = ewald needs a structure that is periodic along all three vectors. Leave it out, or give the structure a cell.")
     if not atoms.pbc.any():
         return []
     if asked == "none":
@@ -39,11 +41,13 @@ def far_cutoff_of(atoms: Atoms, potential: LoadedPotential) -> float | None:
     return None if own is None or not getattr(own, "has_long_range", False) else own.far_cutoff(bool(np.any(atoms.pbc)))
 
 
-def long_range_words(atoms: Atoms, asked: float | str | None, potential: LoadedPotential) -> str:
+def long_range_words(atoms: Atoms, asked: float | str | None, potential: LoadedPotential, electrostatics: str | None = None) -> str:
     """'cutoff 12 Å (the usual one in a cell)', 'all pairs'; '' where the potential has no long-range terms."""
     R = far_cutoff_of(atoms, potential)
     if R is None:
         return ""
+    if electrostatics == "ewald":
+        return f"electrostatics over all images (Ewald), dispersion to {R:g} Å"
     if math.isinf(R):
         return "all pairs" + ("" if asked else " (an isolated molecule)")
     return f"cutoff {R:g} Å" + ("" if asked else " (the usual one in a cell)")

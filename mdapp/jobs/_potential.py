@@ -29,7 +29,8 @@ class LoadedPotential:
 
 
 def load(
-    words: tuple[str, ...], device: str, dtype: str | None = None, long_range_cutoff: float | str | None = None, compiled: bool = False
+    words: tuple[str, ...], device: str, dtype: str | None = None, long_range_cutoff: float | str | None = None, compiled: bool = False,
+    electrostatics: str | None = None,
 ) -> LoadedPotential:
     """Load what `--potential` names: one word, or several for a committee.
 
@@ -37,6 +38,7 @@ def load(
     ----------
     long_range_cutoff : Å, or "none" for all pairs; the potential's own choice when not given.
     compiled : evaluate by compiled code.
+    electrostatics : "ewald" for all images of a cell.
 
     Raises
     ------
@@ -47,6 +49,8 @@ def load(
 
     specs = expanded(words)
     options: dict[str, Any] = {"compiled": True} if compiled else {}
+    if electrostatics == "ewald":
+        options["ewald"] = True
     if long_range_cutoff is not None:
         options["long_range_cutoff"] = None if long_range_cutoff == "none" else long_range_cutoff
     with translated(" ".join(specs)):

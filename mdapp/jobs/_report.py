@@ -34,7 +34,7 @@ def header(start: Start, folder: Path | None, first_step: int = 0) -> list[tuple
         rows.append(("", f"from {p.source}"))
     if p.knows_charge:
         rows.append(("charge", state_words(start.original, c.charge, c.multiplicity, p.knows_spin)))
-    far = long_range_words(start.original, c.long_range_cutoff, p)
+    far = long_range_words(start.original, c.long_range_cutoff, p, c.electrostatics)
     if far:
         rows.append(("long range", far))
     rows.append(("ensemble", ensemble_words(c, start.ensemble)))

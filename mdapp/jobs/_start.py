@@ -72,11 +72,11 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     guards = guards_of(config.guard)
     device = device_for(config.device)
     threads = set_threads(config.threads, len(atoms))
-    potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile)
+    potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile, config.electrostatics)
     config = replace(config.with_seed(), device=device, threads=threads)
 
     warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title, config.multiplicity, potential.knows_spin)
-    warnings += settle_long_range(atoms, config.long_range_cutoff, potential)
+    warnings += settle_long_range(atoms, config.long_range_cutoff, potential, config.electrostatics)
     for finding in check_start(atoms, potential.elements, config.timestep, bool(getattr(ensemble, "needs_cell", False)), potential.cutoff, potential.title):
         if finding.level == "refuse":
             raise _refusal(finding.message, config, potential)

@@ -83,7 +83,7 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     targets = _targets(config)
     device = device_for(config.device)
     set_threads(config.threads, max(len(atoms) for _, atoms in structures))
-    potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile)
+    potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile, config.electrostatics)
     for source, atoms in structures:
         _check(config, source, atoms, potential, screen)
     _header(config, structures, targets, potential, screen)
@@ -109,7 +109,7 @@ def _check(config: RelaxConfig, source: str, atoms: Atoms, potential: LoadedPote
         screen.say(f"note: {source}: {note}")
     try:
         warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title, config.multiplicity, potential.knows_spin)
-        warnings += settle_long_range(atoms, config.long_range_cutoff, potential)
+        warnings += settle_long_range(atoms, config.long_range_cutoff, potential, config.electrostatics)
     except UserError as error:
         raise type(error)(f"{source}: {error}") from None
     for finding in check_start(atoms, potential.elements, None, False, potential.cutoff, potential.title):
@@ -254,7 +254,7 @@ def _header(config: RelaxConfig, structures: Sequence[tuple[str, Atoms]], target
         f"{len(sizes)} structures of {min(sizes)} to {max(sizes)} atoms")
     cell = f", cell at {config.pressure:g} bar" if config.cell else ""
     told = {state_words(atoms, config.charge, config.multiplicity, potential.knows_spin) for _, atoms in structures} if potential.knows_charge else set()
-    far = {long_range_words(atoms, config.long_range_cutoff, potential) for _, atoms in structures} - {""}
+    far = {long_range_words(atoms, config.long_range_cutoff, potential, config.electrostatics) for _, atoms in structures} - {""}
     screen.header("mdapp relax", [
         ("structure", what), ("potential", " ".join(config.potential)),
         *([("charge", told.pop() if len(told) == 1 else "total charge and multiplicity as each file says")] if told else []),

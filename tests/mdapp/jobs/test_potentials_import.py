@@ -197,3 +197,28 @@ def test_a_charged_run_goes_on_as_if_it_had_not_stopped(here, file):
     np.testing.assert_array_equal(whole.positions, halves.positions)
     np.testing.assert_array_equal(whole.get_momenta(), halves.get_momenta())
     assert halves.info["charge"] == -1 and halves.info["multiplicity"] == 3
+
+
+def test_ewald_is_an_option_for_a_cell_and_said(here, file, capsys):
+    assert main(["check", ice(), "-p", file, "--electrostatics", "ewald", *CHECK]) == 0
+    assert header_of(capsys.readouterr().out)["long range"] == "electrostatics over all images (Ewald), dispersion to 12 Å"
+    assert main(["check", hydroxide(charge=-1), "-p", file, "--electrostatics", "ewald", *CHECK]) == 2
+    assert "periodic along all three vectors" in capsys.readouterr().err
+    assert main(["check", ice(), "-p", "lj", "--electrostatics", "ewald", *CHECK]) in (2, 5)
+    assert "partial charges" in capsys.readouterr().err
+    assert main(["check", ice(), "-p", file, "--electrostatics", "pme", *CHECK]) == 2
+    assert "pairs, ewald" in capsys.readouterr().err
+
+
+def test_ewald_and_a_long_cutoff_come_to_the_same_forces(file):
+    from potentials import load_calculator
+
+    atoms = molecule("H2O")
+    atoms.set_cell([6.0, 6.5, 7.0])
+    atoms.pbc = True
+    forces = []
+    for options in ({"ewald": True}, {"long_range_cutoff": 40.0}, {"long_range_cutoff": 80.0}):
+        atoms.calc = load_calculator(file, dtype="float64", **options)
+        forces.append(atoms.get_forces())
+    near, far = (np.abs(f - forces[0]).max() for f in forces[1:])
+    assert far < 0.7 * near and far < 0.05
