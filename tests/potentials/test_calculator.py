@@ -292,7 +292,7 @@ def test_the_public_face(here):
         ("ase::X", ["expected ase:package.module:Class"]),
         ("ase:no_such_package.module:X", ["cannot import no_such_package.module", "Is its package installed?"]),
         ("ase:ase.calculators.lj:LennardJonesium", ["ase.calculators.lj has no class LennardJonesium"]),
-        ("ase:os:getcwd", ["getcwd is not an ASE calculator"]),
+        ("ase:os:getcwd", ["getcwd is not an ASE calculator class", "not called"]),
         ("ase:ase.calculators.mixing:SumCalculator", ["SumCalculator() failed", "without arguments"]),
     ],
 )
