@@ -102,6 +102,10 @@ class IsotropicMTK(_Counted, IsotropicMTKNPT):
     _cell_memory = ("eps", "p_eps", "cell0", "volume0")
     _new_barostat = _VolumeBarostat
 
+    def cell_kinetic_energy(self) -> float:
+        """p²/2W of the volume, eV."""
+        return self._p_eps**2 / (2 * self._barostat.W)
+
     def _get_pressure(self) -> float:
         return float(np.trace(self._pressure_tensor())) / 3
 
@@ -111,6 +115,10 @@ class FlexibleMTK(_Counted, MTKNPT):
 
     _cell_memory = ("h", "p_g")
     _new_barostat = _ShapeBarostat
+
+    def cell_kinetic_energy(self) -> float:
+        """Sum of p²/2W over the nine elements of the symmetric momenta, eV."""
+        return self._get_cell_kinetic_energy()
 
     def _get_stress(self) -> np.ndarray:
         return self._pressure_tensor()  # ASE's name, but with the sign of a pressure
