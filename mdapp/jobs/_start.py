@@ -71,7 +71,7 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     ensemble = ensemble_of(config)
     guards = guards_of(config.guard)
     device = device_for(config.device)
-    threads = set_threads(config.threads, len(atoms))
+    threads = set_threads(config.threads, len(atoms), config.compile)
     potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile, config.electrostatics)
     config = replace(config.with_seed(), device=device, threads=threads)
 

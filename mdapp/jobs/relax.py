@@ -82,7 +82,7 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     structures = [(source, read_structure(source)) for source in config.structure]
     targets = _targets(config)
     device = device_for(config.device)
-    set_threads(config.threads, max(len(atoms) for _, atoms in structures))
+    set_threads(config.threads, max(len(atoms) for _, atoms in structures), config.compile)
     potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile, config.electrostatics)
     for source, atoms in structures:
         _check(config, source, atoms, potential, screen)
