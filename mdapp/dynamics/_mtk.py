@@ -6,7 +6,7 @@ count, put in its place, corrects them all: the thermostat's target and energy, 
 from __future__ import annotations
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from ase.md.nose_hoover_chain import IsotropicMTKBarostat, IsotropicMTKNPT, MTKBarostat, MTKNPT, NoseHooverChainThermostat
 
 from mdapp.dynamics._base import State

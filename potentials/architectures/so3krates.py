@@ -126,7 +126,6 @@ class Layer(torch.nn.Module):
         return self.norm_2(self.residual_2(x)), ev
 
 
-
 @architectures.register("so3krates")
 class So3krates(Potential):
     """The whole model: embedding, layers, energies of atoms."""

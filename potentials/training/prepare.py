@@ -118,4 +118,3 @@ def _refuse_unseen(held_out: Part, known: Statistics) -> None:
     unseen = [chemical_symbols[z] for z in numbers if int(z) not in known.reference_energies]
     if unseen:
         raise DataError(f"Validation frames contain {', '.join(unseen)}, which no training frame has. Move such frames to training, or leave them out.")
-
