@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from potentials.architectures import architectures
-from potentials.graph import AtomicGraph, pair_vectors
+from potentials.graph import AtomicGraph
 from potentials.layers.attention import EuclideanAttention, attention_norms
 from potentials.layers.charges import HirshfeldRatios, PartialCharges
 from potentials.layers.cutoffs import CUTOFFS
@@ -26,6 +26,7 @@ from potentials.layers.dispersion import Dispersion
 from potentials.layers.electrostatics import DampedCoulomb
 from potentials.layers.embedding import N_NUMBERS, ChargeSpinEmbedding, element_table
 from potentials.layers.energies import ElementEnergies
+from potentials.layers.geometry import Geometry, geometry_of
 from potentials.layers.mlp import ResidualMLP, TwoLayers, dense
 from potentials.layers.pairs import far_pairs
 from potentials.layers.radial import RADIAL_BASES
@@ -82,16 +83,6 @@ class Config:
             raise ValueError("num_layers, num_features, num_radial_basis_fn and energy_regression_dim must be at least 1.")
         if not self.avg_num_neighbors > 0:
             raise ValueError(f"avg_num_neighbors must be > 0, got {self.avg_num_neighbors}.")
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What the layers need to know of the pairs; the same for all layers."""
-
-    d: Tensor  # (n_pairs,) distances, Å
-    phi: Tensor  # (n_pairs,) cutoff function
-    rbf: Tensor  # (n_pairs, K) radial basis
-    Y: Tensor  # (n_pairs, M) spherical harmonics, from the pair's centre to its neighbour
 
 
 class Layer(torch.nn.Module):
@@ -193,11 +184,7 @@ class So3krates(Potential):
 
     def geometry(self, graph: AtomicGraph) -> Geometry:
         """Distances, radial basis, cutoff function and harmonics of the pairs, in the network's precision."""
-        r_ij = pair_vectors(graph)  # (n_pairs, 3) float64
-        d = r_ij.norm(dim=1)
-        dtype = self.element_embedding.weight.dtype
-        u, d = (r_ij / d[:, None]).to(dtype), d.to(dtype)
-        return Geometry(d=d, phi=self.cutoff_fn(d, self.cutoff), rbf=self.radial_basis(d), Y=self.harmonics(u))
+        return geometry_of(graph, self.cutoff_fn, self.cutoff, self.radial_basis, self.harmonics, self.element_embedding.weight.dtype)
 
     def embed(self, graph: AtomicGraph) -> Tensor:
         """Features before the first layer, (n_atoms, F)."""

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from potentials.architectures import architectures
-from potentials.architectures.so3krates import LAYER_NORM_EPS, Geometry
-from potentials.graph import AtomicGraph, pair_vectors, sum_over_neighbours
+from potentials.architectures.so3krates import LAYER_NORM_EPS
+from potentials.graph import AtomicGraph, sum_over_neighbours
 from potentials.layers.attention import EuclideanAttention, attention_norms
 from potentials.layers.cutoffs import CUTOFFS
 from potentials.layers.embedding import element_table
 from potentials.layers.energies import ElementEnergies
+from potentials.layers.geometry import Geometry, geometry_of
 from potentials.layers.mlp import ACTIVATIONS, ResidualMLP, TwoLayers, dense
 from potentials.layers.radial import RADIAL_BASES
 from potentials.layers.repulsion import ZBLRepulsion
@@ -142,11 +143,7 @@ class So3kratesOriginal(Potential):
         return Outputs(energies=torch.stack(list(terms.values())).sum(0), terms=terms)
 
     def geometry(self, graph: AtomicGraph) -> Geometry:
-        r_ij = pair_vectors(graph)  # (n_pairs, 3) float64
-        d = r_ij.norm(dim=1)
-        dtype = self.element_embedding.weight.dtype
-        u, d = (r_ij / d[:, None]).to(dtype), d.to(dtype)
-        return Geometry(d=d, phi=self.cutoff_fn(d, self.cutoff), rbf=self.radial_basis(d), Y=self.harmonics(u))
+        return geometry_of(graph, self.cutoff_fn, self.cutoff, self.radial_basis, self.harmonics, self.element_embedding.weight.dtype)
 
     def features(self, graph: AtomicGraph, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """Features (n_atoms, F) and Euclidean variables (n_atoms, M) after the last layer."""
