@@ -22,13 +22,16 @@ class Batch:
     """Structures as one graph, with their labels."""
 
     graph: AtomicGraph
-    energy: Tensor  # (n_structures,) float64, eV
+    energy: Tensor  # (n_structures,) float64, eV; this and the labels below are NaN where there is none
     forces: Tensor  # (n_atoms, 3) float64, eV/Å
-    stress: Tensor  # (n_structures, 3, 3) float64, eV/Å³; NaN where there is no label
+    stress: Tensor  # (n_structures, 3, 3) float64, eV/Å³
+    charges: Tensor  # (n_atoms,) float64, e
+    dipole: Tensor  # (n_structures, 3) float64, e Å
     atom_counts: Tensor  # (n_structures,) int64
 
     def to(self, device: torch.device | str) -> Batch:
-        return Batch(self.graph.to(device), *(t.to(device) for t in (self.energy, self.forces, self.stress, self.atom_counts)))
+        labels = (self.energy, self.forces, self.stress, self.charges, self.dipole, self.atom_counts)
+        return Batch(self.graph.to(device), *(t.to(device) for t in labels))
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,14 @@ class Dataset:
     start: np.ndarray  # (n_frames + 1,)
     numbers: np.ndarray  # (n_atoms,) int16
     positions: np.ndarray  # (n_atoms, 3) float64, Å
-    energy: np.ndarray  # (n_frames,) float64, eV
-    forces: np.ndarray  # (n_atoms, 3) float32, eV/Å; NaN where there is no label
-    stress: np.ndarray  # (n_frames, 3, 3), eV/Å³; NaN where there is no label
+    energy: np.ndarray  # (n_frames,) float64, eV; this and the labels below are NaN where there is none
+    forces: np.ndarray  # (n_atoms, 3) float32, eV/Å
+    stress: np.ndarray  # (n_frames, 3, 3), eV/Å³
+    charges: np.ndarray  # (n_atoms,) float32, partial charges, e
+    dipole: np.ndarray  # (n_frames, 3), e Å
     cell: np.ndarray  # (n_frames, 3, 3), Å; zero along directions that are not periodic
     charge: np.ndarray  # (n_frames,), e
+    unpaired: np.ndarray  # (n_frames,), unpaired electrons, multiplicity - 1
     molecules: tuple[str, ...]  # (n_frames,)
     pairs: PairLists
     long_range: PairLists | None
@@ -89,12 +95,13 @@ class Dataset:
             cell=tensor(self.cell[indices]),
             edges=_edges(self.pairs, indices, before),
             charge=tensor(self.charge[indices]),
-            unpaired=torch.zeros(len(indices), dtype=torch.float64),
+            unpaired=tensor(self.unpaired[indices]),
             long_range=None if self.long_range is None else _edges(self.long_range, indices, before),
             long_range_cutoff=None if self.long_range is None else (self.long_range.cutoff,) * len(indices),
         )
         forces = tensor(self.forces[atoms].astype(np.float64))
-        return Batch(graph, tensor(self.energy[indices]), forces, tensor(self.stress[indices]), tensor(counts))
+        charges = tensor(self.charges[atoms].astype(np.float64))
+        return Batch(graph, tensor(self.energy[indices]), forces, tensor(self.stress[indices]), charges, tensor(self.dipole[indices]), tensor(counts))
 
 
 def build_dataset(structures: Iterable[LabelledStructure], cutoff: float, long_range_cutoff: float | None = None) -> Dataset:
@@ -104,16 +111,20 @@ def build_dataset(structures: Iterable[LabelledStructure], cutoff: float, long_r
     ------
     DataError : no structures at all.
     """
-    columns: dict[str, list] = {name: [] for name in ("numbers", "positions", "energy", "forces", "stress", "cell", "charge", "molecules")}
+    names = ("numbers", "positions", "energy", "forces", "stress", "charges", "dipole", "cell", "charge", "unpaired", "molecules")
+    columns: dict[str, list] = {name: [] for name in names}
     near, far = _PairCollector(cutoff), None if long_range_cutoff is None else _PairCollector(long_range_cutoff)
     for s in structures:
         columns["numbers"].append(s.numbers.astype(np.int16))
         columns["positions"].append(s.positions)
-        columns["energy"].append(s.energy)
+        columns["energy"].append(np.nan if s.energy is None else s.energy)
         columns["forces"].append(np.full(s.positions.shape, np.nan, np.float32) if s.forces is None else s.forces.astype(np.float32))
         columns["stress"].append(np.full((3, 3), np.nan) if s.stress is None else s.stress)
+        columns["charges"].append(np.full(len(s.numbers), np.nan, np.float32) if s.charges is None else s.charges.astype(np.float32))
+        columns["dipole"].append(np.full(3, np.nan) if s.dipole is None else s.dipole)
         columns["cell"].append(np.where(s.pbc[:, None], s.cell, 0.0))
         columns["charge"].append(s.charge)
+        columns["unpaired"].append(s.multiplicity - 1)
         columns["molecules"].append(s.molecule)
         near.add(s)
         if far is not None:
@@ -127,8 +138,11 @@ def build_dataset(structures: Iterable[LabelledStructure], cutoff: float, long_r
         energy=np.array(columns["energy"], dtype=np.float64),
         forces=np.concatenate(columns["forces"]),
         stress=np.stack(columns["stress"]),
+        charges=np.concatenate(columns["charges"]),
+        dipole=np.stack(columns["dipole"]),
         cell=np.stack(columns["cell"]),
         charge=np.array(columns["charge"], dtype=np.float64),
+        unpaired=np.array(columns["unpaired"], dtype=np.float64),
         molecules=tuple(columns["molecules"]),
         pairs=near.finished(),
         long_range=None if far is None else far.finished(),

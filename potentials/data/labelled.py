@@ -18,6 +18,8 @@ class LabelKeys:
     forces: str | None = None
     stress: str | None = None
     molecule: str | None = None
+    charges: str | None = None
+    dipole: str | None = None
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class LabelledStructure:
 
     numbers: np.ndarray  # (n_atoms,) atomic numbers
     positions: np.ndarray  # (n_atoms, 3), Å
-    energy: float  # eV, total
+    energy: float | None  # eV, total; None where there is no label
     forces: np.ndarray | None  # (n_atoms, 3), eV/Å, minus the gradient
     stress: np.ndarray | None  # (3, 3), eV/Å³, positive under tension
     cell: np.ndarray  # (3, 3), Å, rows are cell vectors; zero where there is no cell
@@ -34,6 +36,9 @@ class LabelledStructure:
     charge: float  # total charge, e
     molecule: str  # frames of one molecule share it; a split may keep them together
     source: str  # file and frame, for messages
+    multiplicity: int = 1  # 2 S + 1
+    charges: np.ndarray | None = None  # (n_atoms,) partial charges, e
+    dipole: np.ndarray | None = None  # (3,), e Å, about the origin of `positions`
 
 
 def checked(s: LabelledStructure) -> LabelledStructure:
@@ -46,7 +51,7 @@ def checked(s: LabelledStructure) -> LabelledStructure:
     n_atoms = len(s.numbers)
     if n_atoms == 0:
         raise DataError(f"{s.source} has no atoms.")
-    expected = {"positions": (n_atoms, 3), "forces": (n_atoms, 3), "stress": (3, 3), "energy": ()}
+    expected = {"positions": (n_atoms, 3), "forces": (n_atoms, 3), "stress": (3, 3), "energy": (), "charges": (n_atoms,), "dipole": (3,)}
     for name, shape in expected.items():
         value = getattr(s, name)
         if value is None:
