@@ -18,7 +18,7 @@ def build_optimiser(potential: torch.nn.Module, config: OptimiserConfig) -> torc
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate, betas=config.betas, amsgrad=config.amsgrad)
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate, betas=config.betas, amsgrad=config.amsgrad, fused=True)
 
 
 def learning_rate(config: OptimiserConfig, step: int, progress: float) -> float:
