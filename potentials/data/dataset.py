@@ -1,20 +1,26 @@
 """Labelled structures as flat arrays with their neighbour lists, and batches of them as graphs.
 
 Pairs are found once, when a structure enters, and kept as small integers: 35 000 molecules of 28 atoms take about
-0.1 GB. A batch is cut out of the flat arrays.
+0.1 GB. A batch is cut out of the flat arrays, which may lie in memory or in files (`potentials.data.storage`).
 """
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from potentials.data.labelled import DataError, LabelledStructure
+from potentials.data.names import Names
+from potentials.data.pairlists import Lists, PairCollector, PairLists, ranges, starts
 from potentials.graph import AtomicGraph, Edges
-from potentials.neighbours import all_pairs, pairs
+
+__all__ = ["Batch", "Dataset", "PairLists", "batches", "build_dataset", "split"]
+
+_SOME = 1 << 20  # values that are looked at together where all would be too many
 
 
 @dataclass(frozen=True)
@@ -35,17 +41,6 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class PairLists:
-    """Pairs of many structures, each once, end to end."""
-
-    start: np.ndarray  # (n_frames + 1,) where a frame's pairs begin
-    i: np.ndarray  # (n_pairs,) int32, within the frame
-    j: np.ndarray  # (n_pairs,) int32
-    shifts: np.ndarray | None  # (n_pairs, 3) int16; None where no frame is periodic
-    cutoff: float  # Å; infinite: all pairs of a frame
-
-
-@dataclass(frozen=True)
 class Dataset:
     """Frames with labels and pairs, as flat arrays; the atoms of frame k are ``start[k]:start[k + 1]``."""
 
@@ -60,31 +55,35 @@ class Dataset:
     cell: np.ndarray  # (n_frames, 3, 3), Å; zero along directions that are not periodic
     charge: np.ndarray  # (n_frames,), e
     unpaired: np.ndarray  # (n_frames,), unpaired electrons, multiplicity - 1
-    molecules: tuple[str, ...]  # (n_frames,)
-    pairs: PairLists
-    long_range: PairLists | None
+    molecules: Names  # (n_frames,)
+    pairs: Lists
+    long_range: Lists | None
 
     def __len__(self) -> int:
         return len(self.energy)
 
-    @property
+    @cached_property
     def atom_counts(self) -> np.ndarray:
+        """Atoms of each frame, (n_frames,)."""
         return np.diff(self.start)
 
-    @property
+    @cached_property
     def edge_counts(self) -> np.ndarray:
         """Directed edges of each frame, (n_frames,)."""
         return 2 * np.diff(self.pairs.start)
 
-    @property
+    @cached_property
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that occur, ascending."""
-        return tuple(int(z) for z in np.unique(self.numbers))
+        found: set[int] = set()
+        for k in range(0, len(self.numbers), _SOME):
+            found.update(np.unique(self.numbers[k : k + _SOME]).tolist())
+        return tuple(sorted(found))
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The frames of these indices as one graph with labels."""
         indices = np.asarray(indices, dtype=np.int64)
-        atoms = _ranges(self.start, indices)
+        atoms = ranges(self.start, indices)
         counts = self.atom_counts[indices]
         before = np.cumsum(counts) - counts  # (n_structures,), atoms of the batch before each structure
         tensor = torch.from_numpy
@@ -113,7 +112,7 @@ def build_dataset(structures: Iterable[LabelledStructure], cutoff: float, long_r
     """
     names = ("numbers", "positions", "energy", "forces", "stress", "charges", "dipole", "cell", "charge", "unpaired", "molecules")
     columns: dict[str, list] = {name: [] for name in names}
-    near, far = _PairCollector(cutoff), None if long_range_cutoff is None else _PairCollector(long_range_cutoff)
+    near, far = PairCollector(cutoff), None if long_range_cutoff is None else PairCollector(long_range_cutoff)
     for s in structures:
         columns["numbers"].append(s.numbers.astype(np.int16))
         columns["positions"].append(s.positions)
@@ -126,13 +125,13 @@ def build_dataset(structures: Iterable[LabelledStructure], cutoff: float, long_r
         columns["charge"].append(s.charge)
         columns["unpaired"].append(s.multiplicity - 1)
         columns["molecules"].append(s.molecule)
-        near.add(s)
+        near.add(s.positions, s.cell, s.pbc)
         if far is not None:
-            far.add(s)
+            far.add(s.positions, s.cell, s.pbc)
     if not columns["energy"]:
         raise DataError("No labelled structures: nothing to train on or to evaluate.")
     return Dataset(
-        start=_starts([len(numbers) for numbers in columns["numbers"]]),
+        start=starts([len(numbers) for numbers in columns["numbers"]]),
         numbers=np.concatenate(columns["numbers"]),
         positions=np.concatenate(columns["positions"]),
         energy=np.array(columns["energy"], dtype=np.float64),
@@ -143,16 +142,21 @@ def build_dataset(structures: Iterable[LabelledStructure], cutoff: float, long_r
         cell=np.stack(columns["cell"]),
         charge=np.array(columns["charge"], dtype=np.float64),
         unpaired=np.array(columns["unpaired"], dtype=np.float64),
-        molecules=tuple(columns["molecules"]),
+        molecules=Names.of(columns["molecules"]),
         pairs=near.finished(),
         long_range=None if far is None else far.finished(),
     )
 
 
 def batches(
-    dataset: Dataset, indices: np.ndarray, batch_size: int | None, batch_edges: int | None = None, rng: np.random.Generator | None = None
+    dataset: Dataset,
+    indices: np.ndarray,
+    batch_size: int | None,
+    batch_edges: int | None = None,
+    rng: np.random.Generator | None = None,
+    batch_atoms: int | None = None,
 ) -> Iterator[np.ndarray]:
-    """Indices of one batch after another.
+    """Indices of one batch after another; nothing of the frames is read but their numbers of atoms and edges.
 
     Parameters
     ----------
@@ -160,23 +164,20 @@ def batches(
     batch_size : largest number of structures of a batch; None for no such limit.
     batch_edges : largest number of directed edges of a batch; a single frame with more is a batch of its own.
     rng : shuffles; in the given order when None.
+    batch_atoms : largest number of atoms of a batch; a single frame with more is a batch of its own.
     """
-    if batch_size is None and batch_edges is None:
-        raise ValueError("Give batch_size (structures) or batch_edges (edges), or both.")
-    order = indices if rng is None else rng.permutation(indices)
-    sizes = dataset.edge_counts
-    current: list[int] = []
-    edges = 0
-    for index in order:
-        full = batch_size is not None and len(current) >= batch_size
-        heavy = batch_edges is not None and current and edges + sizes[index] > batch_edges
-        if full or heavy:
-            yield np.array(current)
-            current, edges = [], 0
-        current.append(int(index))
-        edges += int(sizes[index])
-    if current:
-        yield np.array(current)
+    if batch_size is None and batch_edges is None and batch_atoms is None:
+        raise ValueError("Give batch_size (structures), batch_atoms (atoms) or batch_edges (edges), or several of them.")
+    order = np.asarray(indices if rng is None else rng.permutation(indices), dtype=np.int64)
+    most = len(order) if batch_size is None else batch_size
+    limits = [(dataset.edge_counts, batch_edges), (dataset.atom_counts, batch_atoms)]
+    sums = [(starts(counts[order]), limit) for counts, limit in limits if limit is not None]  # what lies before each frame
+    begin = 0
+    while begin < len(order):
+        end = min([begin + most, len(order)] + [int(np.searchsorted(before, before[begin] + limit, "right")) - 1 for before, limit in sums])
+        end = max(end, begin + 1)
+        yield order[begin:end]
+        begin = end
 
 
 def split(dataset: Dataset, fraction: float, seed: int, by: str = "frame") -> tuple[np.ndarray, np.ndarray]:
@@ -196,7 +197,7 @@ def split(dataset: Dataset, fraction: float, seed: int, by: str = "frame") -> tu
     if by == "frame":
         validation = np.sort(rng.permutation(n_frames)[:n_validation])
     else:
-        names, molecule = np.unique(np.array(dataset.molecules), return_inverse=True)
+        names, molecule = dataset.molecules.unique()
         chosen, taken = np.zeros(len(names), dtype=bool), 0
         frames_of = np.bincount(molecule)
         for k in rng.permutation(len(names)):
@@ -207,47 +208,14 @@ def split(dataset: Dataset, fraction: float, seed: int, by: str = "frame") -> tu
     training = np.setdiff1d(np.arange(n_frames), validation)
     if not len(validation) or not len(training):
         raise DataError(
-            f"A validation fraction of {fraction} of {n_frames} frames of {len(set(dataset.molecules))} molecules, split by {by}, leaves "
+            f"A validation fraction of {fraction} of {n_frames} frames of {len(dataset.molecules.unique()[0])} molecules, split by {by}, leaves "
             f"{len(training)} for training and {len(validation)} for validation. Give more data, another fraction, or a validation file."
         )
     return training, validation
 
 
-class _PairCollector:
-    """Pairs of structure after structure, within one cutoff."""
-
-    def __init__(self, cutoff: float):
-        self.cutoff = cutoff
-        self.i: list[np.ndarray] = []
-        self.j: list[np.ndarray] = []
-        self.shifts: list[np.ndarray] = []
-        self.periodic = False
-
-    def add(self, s: LabelledStructure) -> None:
-        i, j, shifts = all_pairs(len(s.numbers)) if np.isinf(self.cutoff) else pairs(s.positions, s.cell, s.pbc, self.cutoff)
-        self.i.append(i.astype(np.int32))
-        self.j.append(j.astype(np.int32))
-        self.shifts.append(shifts.astype(np.int16))
-        self.periodic = self.periodic or bool(s.pbc.any())
-
-    def finished(self) -> PairLists:
-        shifts = np.concatenate(self.shifts) if self.periodic else None
-        return PairLists(_starts([len(i) for i in self.i]), np.concatenate(self.i), np.concatenate(self.j), shifts, self.cutoff)
-
-
-def _starts(counts: list[int]) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _ranges(start: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """The numbers start[k]..start[k + 1] - 1 of each k of `indices`, end to end."""
-    counts = start[indices + 1] - start[indices]
-    before = np.cumsum(counts) - counts
-    return np.arange(counts.sum()) + np.repeat(start[indices] - before, counts)
-
-
-def _edges(lists: PairLists, indices: np.ndarray, atoms_before: np.ndarray) -> Edges:
-    chosen = _ranges(lists.start, indices)
-    offset = np.repeat(atoms_before, np.diff(lists.start)[indices])
-    shifts = np.zeros((len(chosen), 3)) if lists.shifts is None else lists.shifts[chosen].astype(np.float64)
-    return Edges.of_pairs(*(torch.from_numpy(x) for x in (lists.i[chosen] + offset, lists.j[chosen] + offset, shifts)))
+def _edges(lists: Lists, indices: np.ndarray, atoms_before: np.ndarray) -> Edges:
+    i, j, shifts = lists.of(indices)
+    offset = np.repeat(atoms_before, lists.start[indices + 1] - lists.start[indices])
+    shifts = np.zeros((len(i), 3)) if shifts is None else shifts.astype(np.float64)
+    return Edges.of_pairs(*(torch.from_numpy(x) for x in (i + offset, j + offset, shifts)))
