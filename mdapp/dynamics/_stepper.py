@@ -10,12 +10,14 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from mdapp.dynamics._base import Ensemble, degrees_of_freedom_of, potential_energy
+from mdapp.dynamics._base import Ensemble, degrees_of_freedom_of, potential_energy, require_steerable
+from mdapp.dynamics._constraints import NotSolved, held_bonds, n_bonds_held
 from mdapp.frame import Frame, named
 from mdapp.observables import kinetic_energy, pressure, temperature_K
 
 RUNAWAY_A = 1.5  # no atom of a sound run moves so far in one step; after such a leap the next call of the potential may never return
-PER_ATOM = ("charges", "dipoles", "magmoms")  # results of the calculator that a frame carries along
+PER_ATOM = ("charges", "dipoles", "magmoms")  # results of the calculator that a written frame carries along
+DOUBTS = ("forces_spread", "domain_distance", "energy_spread")  # what a potential says of its own uncertainty: in every frame, for the guards
 
 
 class Exploded(Exception):
@@ -39,11 +41,13 @@ class ASEStepper:
     timestep_fs : time step.
     rng : the generator of the thermostat; its state is part of `state`.
     spread : asks the calculator for the disagreement of a committee in eV/Å, for written frames only; None where there is none.
+    schedule : temperature in K at a time in fs, which the bath follows from step to step; None: it stays as the ensemble has it.
     state : what `state` returned in an earlier run; the stepper then begins there, and `atoms` need no momenta.
     """
 
     def __init__(self, atoms: Atoms, ensemble: Ensemble, timestep_fs: float, rng: np.random.Generator,
-                 spread: Callable[[Any], float | None] | None = None, state: Mapping[str, Any] | None = None):
+                 spread: Callable[[Any], float | None] | None = None, state: Mapping[str, Any] | None = None,
+                 schedule: Callable[[float], float] | None = None):
         if state is not None:
             _put_back(atoms, state)
         self.atoms = atoms
@@ -51,22 +55,40 @@ class ASEStepper:
         self.timestep_fs = float(timestep_fs)
         self.rng = rng
         self.spread = spread
+        self.schedule = schedule
+        if schedule is not None:
+            require_steerable(ensemble)
         self.degrees_of_freedom = degrees_of_freedom_of(ensemble, atoms)
-        self.dynamics = ensemble.dynamics(atoms, self.timestep_fs, rng)
+        self._build(1)
         self.step_number = 0
+        self._bonds = held_bonds(atoms)  # the pull of bonds of fixed length is in no stress, so that there is no pressure to report
         self._origin = 0, 0.0  # step and time since which the time step has been what it is
         self._numbers = atoms.get_atomic_numbers()
         self._masses = atoms.get_masses()
         self._pbc = atoms.pbc.copy()
-        self._fastest = RUNAWAY_A / self.dynamics.dt
         self._gives_stress = bool(self._pbc.all()) and "stress" in getattr(atoms.calc, "implemented_properties", ())
         if state is not None:
             self.restore(state)
+
+    def _build(self, substeps: int) -> None:
+        """The integrator of the atoms as they are, for steps made in so many parts."""
+        self.substeps = substeps
+        self.dynamics = self.ensemble.dynamics(self.atoms, self.timestep_fs / substeps, self.rng)
+        self._fastest = RUNAWAY_A / self.dynamics.dt
 
     @property
     def time_fs(self) -> float:
         step, time_fs = self._origin
         return time_fs + (self.step_number - step) * self.timestep_fs
+
+    def refine(self, substeps: int) -> None:
+        """From here on, make each step in so many equal parts. Numbers of steps, their times and the bookkeeping of heat go on as they were."""
+        if substeps == self.substeps:
+            return
+        own, generator = self.ensemble.state(self.dynamics), self.rng.bit_generator.state
+        self._build(substeps)
+        self.rng.bit_generator.state = generator
+        self.ensemble.restore(self.dynamics, own)
 
     def step(self) -> None:
         """One step of the integrator.
@@ -77,6 +99,10 @@ class ASEStepper:
             on positions that are no numbers.
         """
         self.step_number += 1
+        for _ in range(self.substeps):
+            self._substep()
+
+    def _substep(self) -> None:
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # an explosion is told of below, by name
                 self.dynamics.step()
@@ -88,11 +114,16 @@ class ASEStepper:
         if not np.abs(velocities).max() <= self._fastest:
             raise self._explosion()
 
+    def glance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """Positions, momenta, cell and potential energy of the present moment, not copied: to look at, at once."""
+        results = getattr(self.atoms.calc, "results", {})
+        return self.atoms.positions, self.atoms.arrays["momenta"], self.atoms.cell.array, float(results.get("energy", math.nan))
+
     def frame(self, *, full: bool = False) -> Frame:
         """The present moment. `full` adds stress and pressure, the committee's spread and charges, which may cost an evaluation."""
         atoms, step, time_fs = self.atoms, self.step_number, self.time_fs
         positions, momenta, cell = atoms.positions.copy(), atoms.get_momenta(), atoms.cell.array.copy()
-        stress = self._stress() if full else None  # asked for first: the call may give the energy and the forces too
+        stress = self._stress() if full and self._bonds is None else None  # asked for first: the call may give the energy and the forces too
         potential = potential_energy(atoms)
         kinetic = kinetic_energy(momenta, self._masses)
         return Frame(
@@ -101,16 +132,17 @@ class ASEStepper:
             potential_energy=potential, kinetic_energy=kinetic, temperature_K=temperature_K(kinetic, self.degrees_of_freedom),
             conserved_energy=float(self.ensemble.conserved_energy(self.dynamics)),
             stress=stress, pressure=None if stress is None else pressure(stress, kinetic, cell),
-            spread=self.spread(atoms.calc) if full and self.spread else None, extras=self._extras() if full else {},
+            spread=self._spread(full), extras=self._extras(full),
         )
 
     def state(self) -> dict[str, Any]:
         """One flat mapping of arrays, numbers and text; the names of the ensemble's own begin with "ensemble/"."""
         own = self.ensemble.state(self.dynamics)
         return {
-            "step": self.step_number, "timestep_fs": self.timestep_fs, "origin_step": self._origin[0], "origin_time_fs": self._origin[1],
+            "step": self.step_number, "timestep_fs": self.timestep_fs, "substeps": self.substeps, "origin_step": self._origin[0], "origin_time_fs": self._origin[1],
             "positions": self.atoms.positions.copy(), "momenta": self.atoms.get_momenta(), "cell": self.atoms.cell.array.copy(),
             "rng": json.dumps(_plain(self.rng.bit_generator.state)),
+            **({} if self._bonds is None else {"bond_lengths": self._bonds.bondlengths.copy()}),
             **{f"ensemble/{name}": np.array(value) if isinstance(value, np.ndarray) else value for name, value in own.items()},
         }
 
@@ -124,6 +156,10 @@ class ASEStepper:
         _put_back(self.atoms, state)
         self.rng.bit_generator.state = _arrays(json.loads(str(state["rng"])))
         self.step_number = int(state["step"])
+        if int(state.get("substeps", 1)) != self.substeps:
+            generator = self.rng.bit_generator.state
+            self._build(int(state["substeps"]))
+            self.rng.bit_generator.state = generator
         self._origin = int(state["origin_step"]), float(state["origin_time_fs"])
         if float(state["timestep_fs"]) != self.timestep_fs:
             step, time_fs = self._origin
@@ -140,10 +176,17 @@ class ASEStepper:
             self._gives_stress = False
             return None
 
-    def _extras(self) -> dict[str, np.ndarray]:
+    def _spread(self, full: bool) -> float | None:
+        """The largest disagreement of a committee on the force of an atom, eV/Å."""
+        if full and self.spread:
+            return self.spread(self.atoms.calc)
+        found = getattr(self.atoms.calc, "results", {}).get("forces_spread")
+        return None if found is None else float(np.max(found))
+
+    def _extras(self, full: bool) -> dict[str, np.ndarray]:
         results = getattr(self.atoms.calc, "results", {})
-        found = {name: np.array(results[name], float) for name in PER_ATOM if results.get(name) is not None}
-        return {name: values for name, values in found.items() if len(values) == len(self.atoms)}
+        found = {name: np.array(results[name], float) for name in (PER_ATOM + DOUBTS if full else DOUBTS) if results.get(name) is not None}
+        return {name: values for name, values in found.items() if values.shape[:1] in ((), (len(self.atoms),))}
 
     def _explosion(self) -> Exploded:
         for what in ("positions", "momenta"):
@@ -164,6 +207,11 @@ def _put_back(atoms: Atoms, state: Mapping[str, Any]) -> None:
     atoms.set_cell(np.array(state["cell"], float), scale_atoms=False)
     atoms.positions[:] = positions
     atoms.set_momenta(np.array(state["momenta"], float), apply_constraint=False)
+    bonds, lengths = held_bonds(atoms), np.array(state.get("bond_lengths", ()), float)
+    if len(lengths) != (0 if bonds is None else len(bonds.pairs)):
+        raise ValueError(f"The restart state holds {len(lengths)} bonds of fixed length, this run {n_bonds_held(atoms)}: they belong to different runs.")
+    if bonds is not None:
+        bonds.bondlengths = lengths
 
 
 def _plain(value: Any) -> Any:
