@@ -6,17 +6,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import torch
 from ase.data import chemical_symbols
 
 from potentials.checkpoint import Card
 from potentials.data.statistics import Statistics
+from potentials.potential import Potential
 from potentials.training.config import TrainConfig
 from potentials.training.metrics import Errors, known_errors
 from potentials.training.prepare import Part
 from potentials.training.state import Position
+from potentials.typed import to_mapping
 
 
-def card_before_training(config: TrainConfig, training: Part, validation: Part, known: Statistics) -> Card:
+def card_before_training(config: TrainConfig, training: Part, validation: Part, known: Statistics, potential: Potential) -> Card:
     """What is known before the first step."""
     counts = training.dataset.atom_counts[training.indices]
     summary = {
@@ -31,7 +35,23 @@ def card_before_training(config: TrainConfig, training: Part, validation: Part, 
         "files": [Path(p).name for p in _listed(config.data.train)],
         "seed": config.seed,
         "batch_size": config.batch_size,
+        "batch_edges": config.batch_edges,
+        "energy_spread_meV_atom": 1000 * known.energy_spread,  # what was left to learn beyond reference energies
+        "forces_rms_eV_A": known.force_rms if np.isfinite(known.force_rms) else None,
+        "mean_neighbours": known.mean_neighbours,
+        "parameters": sum(p.numel() for p in potential.parameters()),
+        "trained_parameters": sum(p.numel() for p in potential.parameters() if p.requires_grad),
+        "loss": {name: value for name, value in to_mapping(config.loss).items() if value is not None},
+        "optimiser": to_mapping(config.optimiser),
+        "best_by": config.best_by,
+        "device": config.device,
+        "dtype": config.dtype,
+        "compiled": config.compile,
+        "torch": str(torch.__version__),
     }
+    lineage = getattr(potential, "lineage", None)
+    if lineage is not None:
+        summary["fine_tuned_from"] = lineage
     return Card(config.level_of_theory, config.energy_zero, config.description, config.licence, summary, data_hash(_listed(config.data.train)))
 
 

@@ -11,6 +11,8 @@ from potentials.data.labelled import LabelKeys
 from potentials.data.units import Units
 from potentials.typed import ConfigError, from_mapping
 
+FINE_TUNING_RATE = 1e-4  # of a fine-tuning that does not say
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -41,6 +43,9 @@ class PotentialConfig:
     config: dict[str, Any] = field(default_factory=dict)
 
 
+Kind = Literal["mse", "mae", "huber"]
+
+
 @dataclass(frozen=True)
 class LossConfig:
     """Weights of the terms; see `potentials.training.loss`."""
@@ -48,36 +53,76 @@ class LossConfig:
     energy: float = 1.0  # on ((E - E*) / n_atoms)^2, eV²
     forces: float = 1.0  # on |F - F*|^2 / 3, (eV/Å)²
     stress: float = 0.0  # on the mean square of the nine components, (eV/Å³)²
-    kind: Literal["mse", "mae", "huber"] = "mse"
-    huber_delta: float = 0.1  # eV per atom and eV/Å; beyond it the loss grows linearly
+    charges: float = 0.0  # on (q - q*)^2, e²; for a potential that gives partial charges
+    dipole: float = 0.0  # on the mean square of the three components, (e Å)²; for the same, isolated structures only
+    beta: float | None = None  # the form of the So3krates papers: energy = 1 - beta, forces = beta
+    energy_per: Literal["atom", "structure"] = "atom"  # "structure": on (E - E*)^2, as those papers have it
+    kind: Kind = "mse"  # of all terms; the next five say otherwise
+    energy_kind: Kind | None = None
+    forces_kind: Kind | None = None
+    stress_kind: Kind | None = None
+    charges_kind: Kind | None = None
+    dipole_kind: Kind | None = None
+    huber_delta: float = 0.1  # eV per atom, eV/Å, ...; beyond it the loss grows linearly
+    energy_huber_delta: float | None = None  # of the energy alone
     force_reduction: Literal["global", "structure"] = "global"  # mean over all atoms, or over each structure's atoms first
+    dipole_origin: Literal["positions", "mass", "geometry"] = "positions"  # of a charged structure's dipole: origin of the positions, or a centre
     late_energy: float | None = None  # weight of the energy from `late_from` on
+    late_forces: float | None = None  # and of the forces
     late_from: float = 0.75  # part of the training
+    late_until: float | None = None  # the weights glide until then; they jump at `late_from` when not given
+    late_shape: Literal["linear", "cosine"] = "cosine"  # of the glide
 
     def __post_init__(self):
-        weights = {"energy": self.energy, "forces": self.forces, "stress": self.stress, "late_energy": self.late_energy or 0.0}
+        if self.beta is not None:
+            self._take_beta()
+        weights = {"energy": self.energy, "forces": self.forces, "stress": self.stress, "charges": self.charges, "dipole": self.dipole,
+                   "late_energy": self.late_energy or 0.0, "late_forces": self.late_forces or 0.0}  # fmt: skip
         for name, weight in weights.items():
-            if weight < 0:
+            if not weight >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {weight}.")
-        if not self.energy + self.forces + self.stress > 0:
+        if not self.energy + self.forces + self.stress + self.charges + self.dipole > 0:
             raise ValueError("one of energy, forces and stress must have a weight above 0.")
-        if not self.huber_delta > 0:
-            raise ValueError(f"huber_delta must be > 0, got {self.huber_delta}.")
+        for name in ("huber_delta", "energy_huber_delta"):
+            delta = getattr(self, name)
+            if delta is not None and not delta > 0:
+                raise ValueError(f"{name} must be > 0, got {delta}.")
         if not 0 <= self.late_from <= 1:
             raise ValueError(f"late_from must be between 0 and 1, got {self.late_from}.")
+        if self.late_until is not None and not self.late_from < self.late_until <= 1:
+            raise ValueError(f"late_until must be above late_from ({self.late_from}) and at most 1, got {self.late_until}.")
+        if self.late_until is not None and self.late_energy is None and self.late_forces is None:
+            raise ValueError("late_until is given, but neither late_energy nor late_forces says where the weights glide to.")
+
+    def _take_beta(self) -> None:
+        beta = self.beta
+        assert beta is not None
+        if not 0 <= beta <= 1:
+            raise ValueError(f"beta must be between 0 and 1, got {beta}.")
+        if self.energy not in (1.0, 1 - beta) or self.forces not in (1.0, beta):
+            raise ValueError(f"beta = {beta} stands for energy = {1 - beta:g} and forces = {beta:g}; leave energy and forces out.")
+        object.__setattr__(self, "energy", 1 - beta)
+        object.__setattr__(self, "forces", beta)
+
+    @property
+    def learns_forces(self) -> bool:
+        return self.forces > 0 or (self.late_forces or 0.0) > 0
 
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """AdamW, its schedule, and the running mean of weights."""
+    """AdamW (Adam where nothing decays), its schedule, and the running mean of weights; see `potentials.training.schedules`."""
 
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     amsgrad: bool = False
-    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
-    final_learning_rate: float = 1e-6  # reached at the end by "cosine" and "exponential"
+    schedule: Literal["cosine", "exponential", "step", "plateau", "constant"] = "cosine"
+    final_learning_rate: float = 1e-6  # reached at the end by "cosine" and "exponential"; "step" and "plateau" go no lower
     warmup_steps: int = 200
+    steps_at: tuple[float, ...] = (0.5, 0.75, 0.9)  # "step": parts of the training after which the rate is multiplied by `factor`
+    factor: float = 0.5  # "step" and "plateau"
+    plateau_patience: int = 10  # "plateau": validations without a smaller loss before the rate is multiplied by `factor`
     clip: float | None = 10.0  # largest norm of the gradient; None: no limit
     ema: float = 0.999  # 0: none
 
@@ -90,6 +135,40 @@ class OptimiserConfig:
             raise ValueError(f"clip must be > 0, got {self.clip}.")
         if self.warmup_steps < 0 or self.weight_decay < 0:
             raise ValueError(f"warmup_steps and weight_decay must be 0 or more, got {self.warmup_steps} and {self.weight_decay}.")
+        if not 0 < self.factor < 1:
+            raise ValueError(f"factor must be between 0 and 1, got {self.factor}.")
+        if self.plateau_patience < 1:
+            raise ValueError(f"plateau_patience must be at least 1, got {self.plateau_patience}.")
+        if not all(0 < part < 1 for part in self.steps_at):
+            raise ValueError(f"steps_at must be parts of the training between 0 and 1, got {list(self.steps_at)}.")
+
+
+@dataclass(frozen=True)
+class FineTuneConfig:
+    """Begin with the weights of another potential; see `potentials.training.fine_tuning`."""
+
+    potential: str  # a .pt file, or the name of a shipped one; `from` in a TOML file means the same
+    what: str | tuple[str, ...] = "all"  # "all", "head", or beginnings of the names of the weights that may change
+    reference_energies: Literal["refit", "keep"] = "refit"  # "refit": shifts per element, so that old energies lie on the new level of theory
+
+
+@dataclass(frozen=True)
+class StabilityConfig:
+    """Short molecular dynamics at some of the validations: how long does the potential hold?"""
+
+    structures: tuple[str, ...]  # files that `mdapp run` reads
+    every_validations: int = 5  # and at the end
+    temperature_K: float = 300.0
+    time_ps: float = 1.0
+    timestep_fs: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self):
+        if not self.structures:
+            raise ValueError("structures must name at least one file.")
+        for name in ("every_validations", "temperature_K", "time_ps", "timestep_fs"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
@@ -101,6 +180,8 @@ class TrainConfig:
     potential: PotentialConfig = PotentialConfig()
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
+    fine_tune: FineTuneConfig | None = None
+    stability: StabilityConfig | None = None
     level_of_theory: str = "not stated"  # of the labels; this and the next three are written into the potential's card
     energy_zero: str = "absolute: total energies as labelled"
     description: str = ""
@@ -111,12 +192,16 @@ class TrainConfig:
     batch_size: int | None = 16  # structures
     batch_edges: int | None = None  # directed edges
     validate_every: int = 500  # steps
+    save_every: int | None = None  # steps between two last.pt; at validations only when not given
+    patience: int | None = None  # end after so many validations in a row without a smaller validation loss
+    best_by: Literal["loss", "forces", "energy", "stability"] = "loss"  # what best.pt is the best by: validation loss or RMSE; "stability", then loss
     validation_frames: int = 400  # drawn once; all of them at the end
     print_every: int = 50  # steps
     seed: int = 0
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
     threads: int | None = None  # of torch; its own choice when not given
+    tensorboard: bool = False  # also write event files for TensorBoard (pip install mdapp[tensorboard])
     compile: bool = False  # compile the training step (`mdapp train` and `mdapp.jobs.train` do; takes minutes, then pays)
 
     def __post_init__(self):
@@ -124,10 +209,14 @@ class TrainConfig:
             raise ValueError("say when to stop: epochs, max_steps or max_hours.")
         if self.batch_size is None and self.batch_edges is None:
             raise ValueError("give batch_size (structures) or batch_edges (edges), or both.")
-        for name in ("epochs", "max_steps", "max_hours", "batch_size", "batch_edges", "validate_every", "validation_frames", "print_every", "threads"):
+        for name in ("epochs", "max_steps", "max_hours", "batch_size", "batch_edges", "validate_every", "save_every", "patience", "validation_frames", "print_every", "threads"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be > 0, got {value}.")
+        if self.best_by == "stability" and self.stability is None:
+            raise ValueError("best_by = 'stability' needs a table [train.stability] with structures.")
+        if self.best_by == "forces" and not self.loss.learns_forces:
+            raise ValueError("best_by = 'forces', but forces have no weight in the loss.")
 
 
 def read_config(path: str | Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -151,4 +240,18 @@ def read_config(path: str | Path, changes: Mapping[str, Any] | None = None) -> T
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     if "train" not in content:
         raise ConfigError(f"{path} has no section [train]; there: {', '.join(content) or 'nothing'}.")
-    return from_mapping(TrainConfig, {**content["train"], **(changes or {})}, "[train]")
+    table = {**content["train"], **(changes or {})} if isinstance(content["train"], dict) else content["train"]
+    if isinstance(table, dict) and isinstance(table.get("fine_tune"), dict):
+        table = _for_fine_tuning(table)
+    return from_mapping(TrainConfig, table, "[train]")
+
+
+def _for_fine_tuning(table: dict[str, Any]) -> dict[str, Any]:
+    """`from`, which no field can be called, becomes `potential`; the learning rate is gentle where none is given."""
+    told = dict(table["fine_tune"])
+    if "from" in told and "potential" not in told:
+        told["potential"] = told.pop("from")
+    optimiser = table.get("optimiser", {})
+    if isinstance(optimiser, dict):
+        optimiser = {"learning_rate": FINE_TUNING_RATE, **optimiser}
+    return {**table, "fine_tune": told, "optimiser": optimiser}

@@ -29,7 +29,7 @@ def plain_predictor(potential: Potential, *, forces: bool = True, stress: bool =
 
     def predict(graph: AtomicGraph) -> Prediction:
         results = energy_forces_stress(potential, graph, forces=forces, stress=stress, create_graph=create_graph)
-        return Prediction(results.energy, results.forces, results.stress)
+        return Prediction(results.energy, results.forces, results.stress, results.outputs.charges)
 
     return predict
 

@@ -1,22 +1,31 @@
-"""The loss: energies per atom, forces and stress against their labels.
+"""The loss: energies, forces, stress, partial charges and dipoles against their labels.
 
 With mean squares, over the S structures of a batch with N atoms in all:
 
 .. math::
     L = w_E \\frac{1}{S} \\sum_s \\left( \\frac{E_s - E^*_s}{n_s} \\right)^2
       + w_F \\frac{1}{3N} \\sum_i |F_i - F^*_i|^2 + w_\\sigma \\frac{1}{9S} \\sum_s |\\sigma_s - \\sigma^*_s|^2
+      + w_q \\frac{1}{N} \\sum_i (q_i - q^*_i)^2 + w_\\mu \\frac{1}{3S} \\sum_s |\\mu_s - \\mu^*_s|^2
 
-"mae" puts |x|, and "huber" x²/2 below delta and delta (|x| - delta/2) above, in the place of x².
+"mae" puts |x|, and "huber" x²/2 below delta and delta (|x| - delta/2) above, in the place of x². A mean is taken over
+what has a label: a label that is NaN counts nowhere. With energy_per = "structure" and beta = w_F = 1 - w_E it is the
+loss of the So3krates papers (Frank et al., Nat. Commun. 15, 6539 (2024), Methods).
+
+The dipole is sum_i q_i (r_i - r_0). For a neutral structure r_0 does not matter; for a charged one label and prediction must
+mean the same: r_0 is the origin of the positions ("positions"), or the centre of mass or of geometry, as the label was made.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from ase.data import atomic_masses
 from torch import Tensor
 
 from potentials.data.dataset import Batch
+from potentials.graph import AtomicGraph, sum_over_atoms
 from potentials.training.config import LossConfig
 
 
@@ -27,12 +36,19 @@ class Prediction:
     energy: Tensor  # (n_structures,) float64, eV
     forces: Tensor | None  # (n_atoms, 3), eV/Å
     stress: Tensor | None = None  # (n_structures, 3, 3), eV/Å³
+    charges: Tensor | None = None  # (n_atoms,), e
 
 
-def energy_weight(config: LossConfig, progress: float) -> float:
-    """Weight of the energy at this part of the training, 0 to 1."""
-    late = config.late_energy is not None and progress >= config.late_from
-    return config.late_energy if late and config.late_energy is not None else config.energy
+@dataclass(frozen=True)
+class Term:
+    """One term of the loss before its weight: a sum over what has a label, and how much that is."""
+
+    total: Tensor  # scalar, float64
+    count: Tensor  # scalar; 0 where nothing has a label
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total / self.count.clamp(min=1)
 
 
 def loss(prediction: Prediction, batch: Batch, config: LossConfig, progress: float = 0.0) -> Tensor:
@@ -42,29 +58,99 @@ def loss(prediction: Prediction, batch: Batch, config: LossConfig, progress: flo
     ----------
     progress : part of the training that lies behind, 0 to 1.
     """
-    rho = _pointwise(config)
+    weights = weights_at(config, progress)
+    parts = [weights[name] * term.mean for name, term in loss_terms(prediction, batch, config).items()]
+    return sum(parts[1:], parts[0])
+
+
+def weights_at(config: LossConfig, progress: float) -> dict[str, float]:
+    """Weights of the terms at this part of the training, 0 to 1: energy and forces may glide or jump to late ones."""
+    late = _lateness(config, progress)
+
+    def glide(early: float, to: float | None) -> float:
+        return early if to is None else (1 - late) * early + late * to
+
+    return {
+        "energy": glide(config.energy, config.late_energy), "forces": glide(config.forces, config.late_forces),
+        "stress": config.stress, "charges": config.charges, "dipole": config.dipole,
+    }  # fmt: skip
+
+
+def _lateness(config: LossConfig, progress: float) -> float:
+    """0 before `late_from`, 1 from `late_until` (or `late_from`) on, and between them as `late_shape` says."""
+    if config.late_until is None or progress <= config.late_from or progress >= config.late_until:
+        return float(progress >= (config.late_from if config.late_until is None else config.late_until))
+    x = (progress - config.late_from) / (config.late_until - config.late_from)
+    return x if config.late_shape == "linear" else 0.5 * (1 - math.cos(math.pi * x))
+
+
+def loss_terms(prediction: Prediction, batch: Batch, config: LossConfig) -> dict[str, Term]:
+    """The terms that have a weight, by name, as sums and counts: those of several batches may be added before the means are taken."""
     n = batch.atom_counts
-    total = energy_weight(config, progress) * rho((prediction.energy - batch.energy) / n).mean()
-    if config.forces > 0:
+    per = n if config.energy_per == "atom" else torch.ones_like(n)
+    rho = _pointwise(config.energy_kind or config.kind, config.energy_huber_delta or config.huber_delta)
+    labelled = torch.isfinite(batch.energy)
+    terms = {"energy": Term(rho(_difference(prediction.energy, batch.energy, labelled) / per).sum(), labelled.sum())}
+    if config.learns_forces:
         assert prediction.forces is not None, "forces have a weight but were not computed"
-        per_atom = rho(prediction.forces - batch.forces).mean(dim=1)  # (n_atoms,)
-        if config.force_reduction == "structure":
-            sums = per_atom.new_zeros(len(n)).index_add(0, batch.graph.structure, per_atom)
-            total = total + config.forces * (sums / n).mean()
-        else:
-            total = total + config.forces * per_atom.mean()
+        terms["forces"] = _force_term(prediction.forces, batch, config)
     if config.stress > 0:
         assert prediction.stress is not None, "stress has a weight but was not computed"
         labelled = torch.isfinite(batch.stress).all(dim=2).all(dim=1)
-        if labelled.any():
-            total = total + config.stress * rho((prediction.stress - batch.stress)[labelled]).mean()
-    return total
+        rho = _pointwise(config.stress_kind or config.kind, config.huber_delta)
+        off = _difference(prediction.stress, batch.stress, labelled[:, None, None])
+        terms["stress"] = Term(rho(off).mean(dim=(1, 2)).sum(), labelled.sum())
+    if config.charges > 0:
+        assert prediction.charges is not None, "charges have a weight but the potential gives none"
+        labelled = torch.isfinite(batch.charges)
+        rho = _pointwise(config.charges_kind or config.kind, config.huber_delta)
+        terms["charges"] = Term(rho(_difference(prediction.charges.double(), batch.charges, labelled)).sum(), labelled.sum())
+    if config.dipole > 0:
+        assert prediction.charges is not None, "the dipole has a weight but the potential gives no charges"
+        isolated = ~batch.graph.cell.any(dim=2).any(dim=1)  # in a cell, a dipole means nothing
+        labelled = torch.isfinite(batch.dipole).all(dim=1) & isolated
+        rho = _pointwise(config.dipole_kind or config.kind, config.huber_delta)
+        off = _difference(dipole_about(prediction.charges, batch.graph, config.dipole_origin), batch.dipole, labelled[:, None])
+        terms["dipole"] = Term(rho(off).mean(dim=1).sum(), labelled.sum())
+    return terms
 
 
-def _pointwise(config: LossConfig) -> Callable[[Tensor], Tensor]:
-    if config.kind == "mse":
+def dipole_about(charges: Tensor, graph: AtomicGraph, origin: str) -> Tensor:
+    """mu = sum_i q_i (r_i - r_0), (n_structures, 3), e Å.
+
+    Parameters
+    ----------
+    charges : (n_atoms,), e.
+    origin : "positions" (r_0 = 0), "mass" or "geometry" (the centre of each structure).
+    """
+    r = graph.positions
+    if origin != "positions":
+        masses = torch.as_tensor(atomic_masses, dtype=r.dtype, device=r.device).index_select(0, graph.numbers)
+        w = masses if origin == "mass" else torch.ones_like(masses)
+        centre = sum_over_atoms(w[:, None] * r, graph) / sum_over_atoms(w, graph)[:, None]
+        r = r - centre.index_select(0, graph.structure)
+    return sum_over_atoms(charges.double()[:, None] * r, graph)
+
+
+def _force_term(forces: Tensor, batch: Batch, config: LossConfig) -> Term:
+    labelled = torch.isfinite(batch.forces).all(dim=1)  # (n_atoms,)
+    rho = _pointwise(config.forces_kind or config.kind, config.huber_delta)
+    per_atom = rho(_difference(forces, batch.forces, labelled[:, None])).mean(dim=1)  # (n_atoms,)
+    if config.force_reduction == "global":
+        return Term(per_atom.sum(), labelled.sum())
+    structure, zeros = batch.graph.structure, per_atom.new_zeros(len(batch.energy))
+    counts = zeros.index_add(0, structure, labelled.to(per_atom.dtype))
+    return Term((zeros.index_add(0, structure, per_atom) / counts.clamp(min=1)).sum(), (counts > 0).sum())
+
+
+def _difference(predicted: Tensor, label: Tensor, labelled: Tensor) -> Tensor:
+    """predicted - label, and exactly 0 with no gradient where there is no label: NaN would spread through the gradient."""
+    return torch.where(labelled, predicted, predicted.detach()) - torch.where(labelled, label, predicted.detach())
+
+
+def _pointwise(kind: str, delta: float) -> Callable[[Tensor], Tensor]:
+    if kind == "mse":
         return torch.square
-    if config.kind == "mae":
+    if kind == "mae":
         return torch.abs
-    delta = config.huber_delta
     return lambda x: torch.nn.functional.huber_loss(x, torch.zeros_like(x), reduction="none", delta=delta)

@@ -1,4 +1,4 @@
-"""AdamW with a schedule, and a running mean of the weights."""
+"""AdamW, and a running mean of the weights. Schedules are in `potentials.training.schedules`."""
 from __future__ import annotations
 
 import math
@@ -12,31 +12,13 @@ from potentials.training.config import OptimiserConfig
 
 
 def build_optimiser(potential: torch.nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
-    """AdamW over all parameters; matrices decay, biases, scales and shifts do not."""
+    """AdamW over all parameters that may change; matrices decay, biases, scales and shifts do not."""
     parameters = [p for p in potential.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate, betas=config.betas, amsgrad=config.amsgrad, fused=True)
-
-
-def learning_rate(config: OptimiserConfig, step: int, progress: float) -> float:
-    """Learning rate of a step: a linear rise over `warmup_steps`, then the schedule.
-
-    Parameters
-    ----------
-    progress : part of the training that lies behind, by steps or by the clock, 0 to 1.
-    """
-    top, end = config.learning_rate, config.final_learning_rate
-    progress = min(max(progress, 0.0), 1.0)
-    if config.schedule == "cosine":
-        rate = end + (top - end) * 0.5 * (1 + math.cos(math.pi * progress))
-    elif config.schedule == "exponential":
-        rate = top * (end / top) ** progress
-    else:
-        rate = top
-    return rate * min(1.0, (step + 1) / (config.warmup_steps + 1))
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

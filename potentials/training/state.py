@@ -1,6 +1,7 @@
 """Everything that a training run needs to go on with the same numbers, and its file."""
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -28,8 +29,13 @@ class Position:
     seconds: float = 0.0
     skipped: int = 0  # batches with a gradient that was not finite
     skipped_in_a_row: int = 0
-    best: float = float("inf")  # smallest validation loss
+    best: float = float("inf")  # smallest validation loss, or what else best.pt is the best by
     best_step: int = 0
+    best_stability: float = -1.0  # ps, of best.pt where it is chosen by stability; -1: not measured
+    validations: int = 0
+    waiting: list[float] = field(default_factory=lambda: [float("inf"), 0])  # of "early stop": smallest validation loss, validations since
+    plateau: list[float] = field(default_factory=lambda: [float("inf"), 0])  # the same since the rate was last lowered
+    reductions: int = 0  # of the learning rate, by "plateau"
     loss_sum: float = 0.0  # since the last row of the log
     loss_count: int = 0
     errors: dict[str, list[float]] = field(default_factory=dict)  # training errors since the last row of the log
@@ -56,9 +62,11 @@ def save_state(
     scratch = path.with_name(path.name + ".part")
     try:
         torch.save(content, scratch)
+        with open(scratch, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(scratch, path)
     except RuntimeError as error:  # torch's word for a full disk
-        raise OSError(f"Cannot write {path}: {error}") from error
+        raise OSError(errno.EIO, str(error).splitlines()[0], str(path)) from error
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -82,9 +90,17 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def restore_state(content: dict[str, Any], potential: torch.nn.Module, optimiser: torch.optim.Optimizer, mean: RunningMean) -> Position:
-    """Put a loaded state into the parts of a run, and say where it is."""
-    potential.load_state_dict(content["weights"])
-    optimiser.load_state_dict(content["optimiser"])
-    mean.restore(content["mean"])
-    torch.set_rng_state(content["rng"])
-    return Position(**content["position"])
+    """Put a loaded state into the parts of a run, and say where it is.
+
+    Raises
+    ------
+    TrainingError : the state of another potential.
+    """
+    try:
+        potential.load_state_dict(content["weights"])
+        optimiser.load_state_dict(content["optimiser"])
+        mean.restore(content["mean"])
+        torch.set_rng_state(content["rng"])
+        return Position(**content["position"])
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"last.pt is the state of another potential or of another version: {str(error).splitlines()[0]} Start anew.") from error

@@ -9,7 +9,7 @@ from data.test_dataset import structure
 from potentials.data import build_dataset
 from potentials.training.config import LossConfig
 from potentials.training.evaluate import plain_predictor
-from potentials.training.loss import Prediction, energy_weight, loss
+from potentials.training.loss import Prediction, loss, weights_at
 from potentials.training.metrics import ErrorSums
 from training.toy_pair import ToyConfig, ToyPair
 
@@ -66,8 +66,8 @@ def test_structure_reduction_weighs_a_small_molecule_like_a_large_one():
 
 def test_energy_weight_is_raised_late():
     config = LossConfig(energy=1.0, late_energy=50.0, late_from=0.8)
-    assert [energy_weight(config, p) for p in (0.0, 0.79, 0.8, 1.0)] == [1.0, 1.0, 50.0, 50.0]
-    assert energy_weight(LossConfig(energy=2.0), 1.0) == 2.0
+    assert [weights_at(config, p)["energy"] for p in (0.0, 0.79, 0.8, 1.0)] == [1.0, 1.0, 50.0, 50.0]
+    assert weights_at(LossConfig(energy=2.0), 1.0)["energy"] == 2.0
 
 
 def test_structures_without_a_stress_label_do_not_count():

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from potentials.training.config import OptimiserConfig
-from potentials.training.optimiser import RunningMean, build_optimiser, learning_rate, update
+from potentials.training.optimiser import RunningMean, build_optimiser, update
+from potentials.training.schedules import learning_rate
 
 
 def linear():
