@@ -1,12 +1,15 @@
 """Reference energies by least squares, on the training frames only."""
 import logging
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from data.test_dataset import structure
-from potentials.data import DataError, build_dataset, statistics
+
+from potentials.data import DataError, build_dataset
+from potentials.data.statistics import composition, residual_per_atom, statistics
 
 E = {1: -13.6, 6: -1029.0, 8: -2042.0}
 
@@ -50,3 +53,33 @@ def test_mean_neighbours_and_force_size():
     edges = sum(len(dataset.batch([k]).graph.edges) for k in (1, 4))
     assert known.mean_neighbours == pytest.approx(edges / 10)
     assert known.force_rms == pytest.approx(np.sqrt(np.mean([structures[k].forces ** 2 for k in (1, 4)])))
+
+
+def test_frames_taken_up_piece_by_piece_give_least_squares_of_all(monkeypatch):
+    """Nearly collinear compositions (C_n H_2n+2 with one other) are where normal equations lose half of the digits."""
+    monkeypatch.setattr(sys.modules["potentials.data.statistics"], "_TOGETHER", 7)
+    rng = np.random.default_rng(5)
+    shapes = [(n, 2 * n + 2, 0) for n in range(40, 75)] + [(50, 101, 1)]
+    frames = []
+    for c, h, o in shapes:
+        numbers = np.repeat([6, 1, 8], [c, h, o])
+        energy = float(numbers.size * 1e-3 * rng.standard_normal() + sum(E[z] for z in numbers.tolist()))
+        frames.append(replace(structure(c), numbers=numbers, positions=rng.uniform(0, 30, (len(numbers), 3)), forces=None, energy=energy))
+    dataset = build_dataset(frames, 1.0)
+    elements, counts = composition(dataset, np.arange(len(frames)))
+    n = counts.sum(axis=1)
+    expected, *_ = np.linalg.lstsq(counts / n[:, None], dataset.energy / n, rcond=None)
+    assert np.linalg.cond(counts / n[:, None]) > 500
+    known = statistics(dataset, np.arange(len(frames)))
+    assert [known.reference_energies[z] for z in elements] == pytest.approx(expected, rel=1e-11)
+    assert known.energy_spread == pytest.approx(np.std(residual_per_atom(dataset, np.arange(len(frames)), known.reference_energies)))
+    assert np.isnan(known.force_rms)
+
+
+def test_frames_without_an_energy_do_not_count(caplog):
+    structures = with_energies([structure(k) for k in range(20)])
+    mixed = [replace(s, energy=None) if k % 3 == 0 else s for k, s in enumerate(structures)]
+    known = statistics(build_dataset(mixed, 3.0), np.arange(20))
+    assert known.reference_energies == pytest.approx(E, rel=1e-9) and known.energy_spread < 1e-9
+    nothing = statistics(build_dataset([replace(s, energy=None) for s in structures], 3.0), np.arange(20))
+    assert set(nothing.reference_energies.values()) == {0.0} and "No training frame has an energy" in caplog.text
