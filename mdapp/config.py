@@ -224,17 +224,40 @@ class AnalyseConfig(Record):
 class EvaluateConfig(Record):
     """Errors of a potential on labelled data."""
 
-    data: tuple[str, ...] = option(help="Labelled structures: extended xyz, or SPICE-layout HDF5.")
+    data: tuple[str, ...] = option(help="Labelled structures, in any format that training reads.")
     potential: tuple[str, ...] = option(help=_POTENTIAL, short="p", metavar="P")
-    output: str | None = option(None, "Folder of errors and the parity plot; nothing is written when not given.", short="o", metavar="FOLDER")
-    limit: int | None = option(None, "Use at most so many structures, drawn evenly over the data.")
+    output: str | None = option(None, "Folder of errors.json, tables, figures and the worst frames; nothing is written when not given.", short="o",
+                                metavar="FOLDER")
+    limit: int | None = option(None, "Use at most so many structures, drawn evenly over each file.")
+    worst: int = option(20, "How many of the worst frames are kept, by energy and by forces.")
+    format: str | None = option(None, "Format of the data, where the file's name does not say it.", metavar="FORMAT")
+    energy_key: str | None = option(None, "Name of the energy in the data; the usual names are tried when not given.", metavar="KEY")
+    forces_key: str | None = option(None, "Name of the forces in the data; the usual names are tried when not given.", metavar="KEY")
+    key: tuple[str, ...] = option((), "LABEL=KEY for the name of another label (stress, molecule, charges, dipole, ...); may be repeated.",
+                                  metavar="LABEL=KEY")
+    unit: tuple[str, ...] = option(
+        (), "energy=UNIT, length=UNIT, forces=UNIT or stress=UNIT of the data; may be repeated. Those of the format when none is given; eV and Å for what "
+        "is not named beside one that is.", metavar="QUANTITY=UNIT")
+    charge: int | None = option(None, "Total charge of every structure in e, in place of what the data say.")
+    multiplicity: int | None = option(None, "Spin multiplicity of every structure (2S + 1), in place of what the data say.")
+    charged: Literal["refuse", "keep", "drop"] = option(
+        "refuse", "What is done with frames that have a total charge, for a potential that knows none: refuse, keep or drop.", metavar="refuse|keep|drop")
+    long_range_cutoff: float | str | None = option(None, _LONG_RANGE, metavar="Å|none")
+    electrostatics: Literal["pairs", "ewald"] | None = option(None, _ELECTROSTATICS, metavar="pairs|ewald")
+    compile: bool = option(False, "Change over to compiled code (CPU) after a minute of evaluation, which is when it begins to pay.")
+    batch_edges: int | None = option(None, "Pairs of neighbours, counted both ways, that are evaluated together; chosen for the device when not given.")
     device: str = option("auto", DEVICE)
     dtype: Dtype | None = option(None, _DTYPE)
     threads: int | None = option(None, _THREADS)
 
     def check(self) -> None:
         _common(self)
+        if not self.data:
+            raise ValueError("data: name at least one file with labelled structures.")
         whole(self, "limit", 1, 10**12)
+        whole(self, "worst", 0, 100_000)
+        whole(self, "batch_edges", 1, 10**9)
+        chosen("charged", self.charged, ["refuse", "keep", "drop"])
 
 
 def ensemble_names() -> list[str]:
