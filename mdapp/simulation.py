@@ -6,19 +6,23 @@ resumed does at each step what an uninterrupted one does.
 """
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from mdapp.dynamics._stepper import ASEStepper, Exploded
 from mdapp.frame import Frame
 from mdapp.monitors._base import Verdict, Watch
 from mdapp.monitors.finite import non_finite
+from mdapp.trajectory.recorder import Recorder
 
-__all__ = ["ASEStepper", "Event", "Exploded", "Outcome", "Stepper", "simulate"]
+__all__ = ["ASEStepper", "Alarms", "Event", "Exploded", "Outcome", "Stepper", "simulate"]
 
-RECORDER_BYTES = 64 * 2**20
+AFTERMATH = 50  # steps that the flight recorder goes on after an event that ends nothing
+Saved = Callable[[dict[str, Any], dict[str, dict[str, Any]]], None]
 Sink = Callable[[Frame], None]
 
 
@@ -37,6 +41,10 @@ class Stepper(Protocol):
 
     def frame(self, *, full: bool = False) -> Frame:
         """The present moment, with copies of the arrays. `full`: with stress and pressure too, where the potential gives them."""
+        ...
+
+    def glance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """Positions, momenta, cell and potential energy of the present moment, not copied."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -66,7 +74,7 @@ class Outcome:
     last_sound: Frame | None  # the last frame that every watch let pass
     events: tuple[Event, ...] = ()  # as reported, floods left out
     warnings: dict[str, int] = field(default_factory=dict)  # how often each monitor warned, floods counted
-    recorded: tuple[Frame, ...] = ()  # at full rate, up to the event; empty unless a guard stopped the run
+    recorded: tuple[Frame, ...] = ()  # the last steps at full rate, the event included; empty unless a guard stopped the run
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -83,11 +91,14 @@ def simulate(
     checkpoint_every: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     *,
-    on_checkpoint: Callable[[dict[str, Any], dict[str, dict[str, Any]]], None] | None = None,
+    on_checkpoint: Saved | None = None,
+    mark_every: int | None = None,
+    on_mark: Saved | None = None,
     on_event: Callable[[Event, Frame], None] | None = None,
+    on_recording: Callable[[Event, tuple[Frame, ...]], None] | None = None,
     on_check: Callable[[Frame], None] | None = None,
-    record: int = 200,
-    warn_every: int = 10_000,
+    alarms: Alarms | None = None,
+    record: int = 300,
     stop_on_guard: bool = True,
     resumed: bool | None = None,
 ) -> Outcome:
@@ -100,13 +111,16 @@ def simulate(
     watches : guards that have begun; on a restart their memory is put back before.
     sinks : called with the frames of step 0, of every `every` steps and of the last one. A frame at which a restart begins was written
         before the cut and is not handed out again.
-    check_every : steps between two looks of the guards. They also look at each frame that a sink or a checkpoint is to have.
+    check_every : steps between two looks of the guards. They also look at each frame that a sink, a mark or a checkpoint is to have.
     checkpoint_every : steps between two calls of `on_checkpoint`; None: at the end only.
     should_stop : asked before each step; True ends the loop at once, at a whole step.
     on_checkpoint : receives the stepper's state and, by monitor, the watches' states; after the sinks, and at the end unless a guard
         stopped the run.
-    on_event : receives what the guards say and the frame that they say it of; for a warning, once per monitor in `warn_every` steps.
+    mark_every, on_mark : the same every so many steps and never elsewhere, before a checkpoint; it may refine the stepper.
+    on_event : receives what the guards say and the frame that they say it of; a warning as often as `alarms` lets it through.
+    on_recording : receives what was recorded around an event that did not end the run, `AFTERMATH` steps later or at the end.
     on_check : receives each frame that was looked at and passed (for a live line).
+    alarms : the memory of what was said; its state is handed out beside the watches'.
     record : steps at full rate that the flight recorder holds; fewer for large systems (64 MiB in all), none for 0.
     stop_on_guard : False: a guard's "stop" is reported and the run goes on, unless its numbers have run away.
     resumed : the frame at which the stepper stands was judged and written in an earlier run. None: so it is, unless that is step 0.
@@ -119,40 +133,45 @@ def simulate(
     ------
     ValueError : a period below 1, or a total below the step at which the stepper stands.
     """
-    for name, period in (("every", every), ("check_every", check_every), ("checkpoint_every", 1 if checkpoint_every is None else checkpoint_every), ("warn_every", warn_every)):
-        if period < 1:
+    for name, period in (("every", every), ("check_every", check_every), ("checkpoint_every", checkpoint_every), ("mark_every", mark_every)):
+        if period is not None and period < 1:
             raise ValueError(f"{name} must be at least 1, got {period}.")
     if steps < stepper.step_number:
         raise ValueError(f"steps is the total: {steps} asked for, but {stepper.step_number} are done already.")
-    log = _Log(on_event, warn_every, stop_on_guard)
-    recorder: deque[Frame] = deque(maxlen=0)
+    alarms = Alarms() if alarms is None else alarms
+    log = _Log(alarms, on_event, stop_on_guard)
     first = stepper.step_number
     resumed = first > 0 if resumed is None else resumed
+    box = _Box(stepper, record, on_recording)
     saved = last_sound = None
+
+    def states() -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        return stepper.state(), {w.monitor: w.state() for w in (*watches, alarms)}
 
     def save() -> None:
         nonlocal saved
         if on_checkpoint is not None and saved != stepper.step_number:
-            on_checkpoint(stepper.state(), {w.monitor: w.state() for w in watches})
+            on_checkpoint(*states())
         saved = stepper.step_number
 
     def outcome(reason: Literal["finished", "stopped", "guard"]) -> Outcome:
-        recorded = tuple(recorder) if reason == "guard" else ()
+        recorded = box.close(ended=reason == "guard")
         return Outcome(reason, stepper.step_number, last_sound, tuple(log.events), dict(log.warnings), recorded)
 
     while True:
         n = stepper.step_number
         fresh = n > first or not resumed
         writes = fresh and (n % every == 0 or n == steps)
+        marks = fresh and mark_every is not None and n % mark_every == 0
         saves = fresh and checkpoint_every is not None and n % checkpoint_every == 0
-        looks = fresh and (n % check_every == 0 or writes or saves)
-        if looks or record or n == first:
+        looks = fresh and (n % check_every == 0 or writes or marks or saves)
+        box.record(n)
+        if looks or n == first:
             frame = stepper.frame(full=writes)
-            if n == first:
-                recorder = deque(maxlen=_recorder_size(record, frame))
-            recorder.append(frame)
         if looks:
-            if not log.passes(frame, watches):
+            passed = log.passes(frame, watches)
+            box.heard(log.events)
+            if not passed:
                 return outcome("guard")
             if on_check is not None:
                 on_check(frame)
@@ -161,6 +180,8 @@ def simulate(
         if writes:
             for sink in sinks:
                 sink(frame)
+        if marks and on_mark is not None:
+            on_mark(*states())
         if saves:
             save()
         if n == steps:
@@ -179,22 +200,76 @@ def simulate(
             return outcome("guard")
 
 
-def _recorder_size(record: int, frame: Frame) -> int:
-    """As many frames as fit."""
-    size = frame.positions.nbytes + frame.momenta.nbytes + frame.forces.nbytes
-    return min(record, max(1, RECORDER_BYTES // max(size, 1)))
+class Alarms:
+    """What has been said of late: the same thing is told once in `every` steps. Its memory is kept with that of the watches."""
+
+    monitor = "alarms"
+
+    def __init__(self, every: int = 10_000):
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}.")
+        self.every = every
+        self._quiet_until: dict[str, int] = {}
+
+    def lets_through(self, verdict: Verdict, step: int) -> bool:
+        """Is it time to say so (again)?"""
+        key = f"{verdict.monitor}/{verdict.level}"
+        if step < self._quiet_until.get(key, 0):
+            return False
+        self._quiet_until[key] = step + self.every
+        return True
+
+    def state(self) -> dict[str, Any]:
+        return {"quiet_until": dict(self._quiet_until)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._quiet_until = {str(key): int(step) for key, step in state["quiet_until"].items()}
+
+
+class _Box:
+    """The flight recorder at work: it hands out what it holds a few steps after an event."""
+
+    def __init__(self, stepper: Stepper, size: int, hand_out: Callable[[Event, tuple[Frame, ...]], None] | None):
+        self.stepper, self.hand_out = stepper, hand_out
+        self.recorder = Recorder(size, stepper.frame()) if size else None
+        self._heard = 0
+        self._event: Event | None = None
+
+    def record(self, step: int) -> None:
+        if self.recorder is None:
+            return
+        self.recorder.record(step, self.stepper.time_fs, *self.stepper.glance())
+        if self._event is not None and step >= self._event.step + AFTERMATH:
+            self._give()
+
+    def heard(self, events: Sequence[Event]) -> None:
+        """What the guards have said so far."""
+        if len(events) > self._heard and self._event is None:
+            self._event = events[self._heard]
+        self._heard = len(events)
+
+    def close(self, ended: bool) -> tuple[Frame, ...]:
+        """The run has ended; the frames up to its end where a guard ended it."""
+        if ended:
+            return () if self.recorder is None else self.recorder.frames()
+        self._give()
+        return ()
+
+    def _give(self) -> None:
+        if self._event is not None and self.hand_out is not None and self.recorder is not None:
+            self.hand_out(self._event, self.recorder.frames())
+        self._event = None
 
 
 class _Log:
-    """What the guards have said, floods left out."""
+    """Lets the watches look and reports what they say, floods left out."""
 
-    def __init__(self, on_event: Callable[[Event, Frame], None] | None, warn_every: int, stop_on_guard: bool):
+    def __init__(self, alarms: Alarms, on_event: Callable[[Event, Frame], None] | None, stop_on_guard: bool):
+        self.alarms = alarms
         self.on_event = on_event
-        self.warn_every = warn_every
         self.stop_on_guard = stop_on_guard
         self.events: list[Event] = []
         self.warnings: Counter[str] = Counter()
-        self._quiet_until: dict[tuple[str, str], int] = {}
 
     def passes(self, frame: Frame, watches: Sequence[Watch]) -> bool:
         """Lets all watches look. False when the run must end."""
@@ -213,8 +288,7 @@ class _Log:
                 stops = True
                 self.report(verdict, frame, frame.step, frame.time_fs)
                 continue
-            if frame.step >= self._quiet_until.get((verdict.monitor, verdict.level), 0):
-                self._quiet_until[verdict.monitor, verdict.level] = frame.step + self.warn_every
+            if self.alarms.lets_through(verdict, frame.step):
                 self.report(verdict, frame, frame.step, frame.time_fs)
         return not stops
 

@@ -9,7 +9,7 @@ from ase.io import read
 from mdapp.dynamics import draw_momenta, ensembles
 from mdapp.monitors import Verdict, monitors
 from mdapp.observables import PER_BAR
-from mdapp.simulation import ASEStepper, simulate
+from mdapp.simulation import AFTERMATH, Alarms, ASEStepper, simulate
 from mdapp.topology.bonds import find_bonds
 from toys import Bonded, Morse, argon, methanol
 
@@ -100,15 +100,74 @@ def test_recorded_frames_are_those_of_the_trajectory():
     simulate(stepper_of(), 50, sinks=[whole.append], every=1)
     outcome = simulate(stepper_of(), 100, [Says("stop", since=50)], record=10)
     for frame in outcome.recorded:
-        np.testing.assert_array_equal(frame.positions, whole[frame.step].positions)
-        assert frame.potential_energy == whole[frame.step].potential_energy
+        same = whole[frame.step]
+        np.testing.assert_allclose(frame.positions, same.positions, atol=1e-6)
+        np.testing.assert_allclose(frame.momenta, same.momenta, rtol=1e-6)
+        assert (frame.potential_energy, frame.time_fs) == (same.potential_energy, same.time_fs)
+        assert frame.temperature_K == pytest.approx(same.temperature_K, rel=1e-6)
 
 
 def test_warnings_are_told_once_in_a_while_and_counted_always():
     told = []
-    outcome = simulate(stepper_of(), 200, [Says("warn", since=30)], on_event=lambda e, f: told.append(e.step), warn_every=100)
+    outcome = simulate(stepper_of(), 200, [Says("warn", since=30)], on_event=lambda e, f: told.append(e.step), alarms=Alarms(100))
     assert told == [30, 130]
     assert outcome.reason == "finished" and outcome.warnings == {"says": 18}
+
+
+def test_an_event_that_ends_nothing_is_recorded_with_what_follows():
+    given = []
+    simulate(stepper_of(), 200, [Says("warn", since=60)], on_recording=lambda event, frames: given.append((event.step, [f.step for f in frames])), record=100)
+    assert given == [(60, list(range(60 + AFTERMATH - 99, 60 + AFTERMATH + 1)))]
+    given.clear()
+    simulate(stepper_of(), 70, [Says("warn", since=60)], on_recording=lambda event, frames: given.append((event.step, [f.step for f in frames])))
+    assert given == [(60, list(range(71)))]
+
+
+def test_what_was_said_before_a_restart_is_not_said_again():
+    saved, told = [], []
+    stepper = stepper_of()
+    simulate(stepper, 50, [Says("warn")], on_event=lambda e, f: told.append(e.step), on_checkpoint=lambda state, watches: saved.append(watches))
+    alarms = Alarms()
+    alarms.restore(saved[-1]["alarms"])
+    simulate(stepper, 100, [Says("warn")], on_event=lambda e, f: told.append(e.step), alarms=alarms)
+    assert told == [0]
+
+
+def test_marks_come_at_their_own_pace_and_see_what_the_guards_let_pass():
+    marks = []
+    simulate(stepper_of(), 100, [Says("stop", since=77)], mark_every=25, on_mark=lambda state, watches: marks.append(state["step"]))
+    assert marks == [0, 25, 50, 75]
+
+
+def test_a_refined_stepper_keeps_its_steps_and_times_and_follows_the_same_path_more_closely():
+    coarse, fine, finest = (stepper_of(timestep_fs=dt) for dt in (1.0, 1.0, 0.5))
+    fine.refine(2)
+    for _ in range(20):
+        coarse.step(), fine.step(), finest.step(), finest.step()
+    assert (fine.step_number, fine.time_fs) == (20, 20.0) == (coarse.step_number, coarse.time_fs)
+    np.testing.assert_allclose(fine.atoms.positions, finest.atoms.positions, atol=1e-12)
+    assert not np.allclose(coarse.atoms.positions, fine.atoms.positions, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ensembles.names())
+def test_refining_and_coarsening_changes_no_bookkeeping(name):
+    """The moment itself, its temperature and its conserved energy stay; a stepper restored in the middle goes on to the same bits."""
+    options = {} if name == "nve" else {"temperature_K": 40.0}
+    first, second = (stepper_of(argon(), name, 5.0, start_K=40.0, **options) for _ in range(2))
+    for _ in range(5):
+        first.step()
+    before = first.frame()
+    first.refine(4)
+    after = first.frame()
+    assert (before.conserved_energy, before.kinetic_energy, before.time_fs) == (after.conserved_energy, after.kinetic_energy, after.time_fs)
+    for _ in range(3):
+        first.step()
+    second.restore(first.state())
+    for stepper in (first, second):
+        stepper.step()
+        stepper.refine(1)
+        stepper.step()
+    assert np.array_equal(first.atoms.positions, second.atoms.positions) and first.frame().conserved_energy == second.frame().conserved_energy
 
 
 def test_two_monitors_do_not_silence_each_other():
@@ -169,7 +228,7 @@ def test_asked_to_stop_it_stops_at_a_whole_step_and_saves():
     outcome = simulate(stepper, 100, [Says()], [got.append], every=10, checkpoint_every=20, should_stop=lambda: stepper.step_number == 33,
                        on_checkpoint=lambda state, watches: saved.append((state["step"], sorted(watches))))
     assert (outcome.reason, outcome.step) == ("stopped", 33)
-    assert saved == [(0, ["says"]), (20, ["says"]), (33, ["says"])]
+    assert saved == [(k, ["alarms", "says"]) for k in (0, 20, 33)]
     assert [f.step for f in got] == [0, 10, 20, 30]  # step 33 is not due, and an uninterrupted run has no such frame
 
 
