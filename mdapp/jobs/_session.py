@@ -18,9 +18,11 @@ from ase.data import chemical_symbols
 from mdapp.dynamics._stepper import ASEStepper
 from mdapp.errors import EXIT_STOPPED, Interrupted, OutputError
 from mdapp.frame import Frame
+from mdapp.jobs._charge import stated_multiplicity
 from mdapp.jobs._checkpoints import Checkpoints, physical
 from mdapp.jobs._live import Live
 from mdapp.jobs._log import Teller
+from mdapp.jobs._long_range import long_range_summary
 from mdapp.jobs._potential import file_hash, first_line, is_out_of_memory
 from mdapp.jobs._report import Ending, Speed, ending, numbers_of, versions
 from mdapp.jobs._start import Start
@@ -139,6 +141,7 @@ def _close(session: Session, outcome: Outcome, speed: Speed) -> RunResult:
         "failure": _failure(outcome, start), "warnings": dict(warnings),
         **numbers.summary, "ms_per_step": speed.ms_per_step, "ns_per_day": speed.ns_per_day, "session_steps": speed.steps, "session_seconds": speed.seconds,
         "n_atoms": len(start.atoms), "formula": start.original.get_chemical_formula("hill"), "charge": start.original.info.get("charge", 0),
+        "multiplicity": stated_multiplicity(start.original), **long_range_summary(start.original, start.potential, config.electrostatics),
         "method": config.method, "seed": config.seed, "device": config.device, "dtype": start.potential.dtype, "threads": config.threads,
         "potential": start.potential.source, "potential_sha256": start.potential.fingerprint, "structure_sha256": start.structure_hash,
         "relaxation": start.relaxation or None, "start_warnings": list(start.warnings), "versions": versions(),
