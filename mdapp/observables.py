@@ -17,11 +17,12 @@ def kinetic_energy(momenta: np.ndarray, masses: np.ndarray) -> float:
     return 0.5 * float(np.einsum("ij,ij,i->", momenta, momenta, 1.0 / masses))
 
 
-def degrees_of_freedom(n_atoms: int, *, translation_removed: bool, rotation_removed: bool, n_fixed: int = 0) -> int:
+def degrees_of_freedom(n_atoms: int, *, translation_removed: bool, rotation_removed: bool, n_fixed: int = 0, n_bonds: int = 0,
+                       rotations: int | None = None) -> int:
     """Number of independent momenta that share the kinetic energy.
 
-    Three for each free atom, less three where the total momentum stays zero, less three (two for a pair of atoms, none for
-    a single one) where the angular momentum stays zero as well.
+    Three for each free atom, less one for each bond of fixed length, less three where the total momentum stays zero, less three
+    (two for a pair of atoms, none for a single one) where the angular momentum stays zero as well.
 
     A linear molecule of three atoms or more counts 3N-6 and not the 3N-5 vibrations of the textbook: without angular momentum
     its bends stay in one plane, and as soon as it is bent all three components of the angular momentum bind the momenta.
@@ -31,17 +32,21 @@ def degrees_of_freedom(n_atoms: int, *, translation_removed: bool, rotation_remo
     n_atoms : atoms in all, fixed ones included.
     translation_removed : the total momentum is zero and stays so (NVE, velocity rescaling, Nosé-Hoover; not Langevin).
     rotation_removed : so is the angular momentum (free molecules only; a periodic box does not conserve it).
-    n_fixed : atoms held in place. Where there are any nothing else is conserved and the two flags are ignored.
+    n_fixed : atoms held in place. Where there are any the total momentum is not conserved, whatever the flags say.
+    n_bonds : bonds of fixed length between atoms that are not both fixed.
+    rotations : components of the angular momentum that stay zero where these are not the usual ones: about one or two fixed
+        atoms, or along a periodic wire. It takes the place of `rotation_removed`.
 
     Returns
     -------
     The count, zero at least: a single atom whose momentum was removed has none.
     """
-    free = 3 * (n_atoms - n_fixed)
-    if n_fixed or not translation_removed:
-        return free
-    rotations = {1: 0, 2: 2}.get(n_atoms, 3) if rotation_removed else 0
-    return max(free - 3 - rotations, 0)
+    free = 3 * (n_atoms - n_fixed) - n_bonds
+    if not translation_removed:
+        return max(free, 0)
+    if rotations is None:
+        rotations = {1: 0, 2: 2}.get(n_atoms, 3) if rotation_removed and not n_fixed else 0
+    return max(free - (0 if n_fixed else 3) - rotations, 0)
 
 
 def temperature_K(kinetic: float, dof: int) -> float:

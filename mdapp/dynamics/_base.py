@@ -6,9 +6,10 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
 from ase.md.md import MolecularDynamics
 
+from mdapp.dynamics._constraints import constrained, n_bonds_held
+from mdapp.dynamics._rigid import turning
 from mdapp.observables import degrees_of_freedom
 
 State = dict[str, "np.ndarray | float"]
@@ -26,6 +27,8 @@ class Ensemble(Protocol):
     conserves_momentum: ClassVar[bool]  # nothing pushes the whole: drift and spin that are absent at the start stay absent
     needs_cell: ClassVar[bool]  # only for systems periodic in all three directions
     title: ClassVar[str]  # what it is, for the header of a run
+
+    # An ensemble whose bath can follow a schedule has `set_temperature(dynamics, temperature_K)` too; it must not make the conserved energy jump.
 
     def dynamics(self, atoms: Atoms, timestep_fs: float, rng: np.random.Generator) -> MolecularDynamics:
         """The integrator. `atoms` carries its calculator and its starting momenta."""
@@ -50,21 +53,16 @@ def degrees_of_freedom_of(ensemble: type | Ensemble, atoms: Atoms) -> int:
     A plug-in that does not say whether it conserves momentum is taken not to.
     """
     conserved = bool(getattr(ensemble, "conserves_momentum", False))
-    return degrees_of_freedom(len(atoms), translation_removed=conserved, rotation_removed=conserved and not atoms.pbc.any(),
-                              n_fixed=n_fixed(atoms))
+    n_fixed, n_bonds = constrained(atoms)
+    return degrees_of_freedom(len(atoms), translation_removed=conserved, rotation_removed=conserved, n_fixed=n_fixed, n_bonds=n_bonds,
+                              rotations=turning(atoms).count if conserved else None)
 
 
-def n_fixed(atoms: Atoms) -> int:
-    """Atoms held by `FixAtoms`.
-
-    Raises
-    ------
-    ValueError : another kind of constraint, which no integrator here is known to respect.
-    """
-    others = [type(c).__name__ for c in atoms.constraints if not isinstance(c, FixAtoms)]
-    if others:
-        raise ValueError(f"The structure carries the constraint {others[0]}; molecular dynamics here knows FixAtoms only. Remove it first.")
-    return len(set().union(*(c.index.tolist() for c in atoms.constraints)))
+def require_steerable(ensemble: Ensemble) -> None:
+    """An annealing schedule needs a bath whose temperature can be changed."""
+    if not hasattr(ensemble, "set_temperature"):
+        raise ValueError(f"{getattr(ensemble, 'name', 'this ensemble')} has no bath whose temperature could follow a schedule. "
+                         "Leave out anneal, or take an nvt or npt ensemble.")
 
 
 def require_positive(**options: float) -> None:
@@ -88,13 +86,20 @@ def require_cell(atoms: Atoms, name: str) -> None:
         raise ValueError(f"{name} needs a cell that is periodic in three directions, but pbc is ({pbc}) and the volume "
                          f"{atoms.cell.volume:g} Å³. Give the structure a cell, or choose an nvt ensemble.")
     if atoms.constraints:
-        raise ValueError(f"{name} cannot hold atoms fixed while the cell changes. Remove the constraint, or choose an nvt ensemble.")
+        what = "bonds at their length" if n_bonds_held(atoms) else "atoms fixed"
+        raise ValueError(f"{name} cannot hold {what} while the cell changes. Remove the constraint, or choose an nvt ensemble.")
 
 
 def require_freedom(dof: int, name: str) -> None:
     """A rescaling thermostat needs something to rescale."""
     if dof < 1:
         raise ValueError(f"{name} has no internal motion to heat: a single atom without drift has no degree of freedom. Use nvt-langevin.")
+
+
+def require_motion(atoms: Atoms, name: str) -> None:
+    """A thermostat that scales velocities cannot start anything."""
+    if not atoms.get_kinetic_energy() > 1e-12:
+        raise ValueError(f"{name} rescales velocities, and all of them are zero. Draw starting velocities first, or use nvt-langevin.")
 
 
 def potential_energy(atoms: Atoms) -> float:

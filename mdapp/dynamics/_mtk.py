@@ -5,24 +5,18 @@ count, put in its place, corrects them all: the thermostat's target and energy, 
 """
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-from ase import Atoms
-from ase.md.nose_hoover_chain import IsotropicMTKBarostat, IsotropicMTKNPT, MTKBarostat, MTKNPT, NoseHooverChainThermostat
+from ase import Atoms, units
+from ase.md.nose_hoover_chain import IsotropicMTKBarostat, IsotropicMTKNPT, MTKBarostat, MTKNPT
 
 from mdapp.dynamics._base import State
 from mdapp.dynamics._chain import integrate_chain
+from mdapp.dynamics._nose_hoover import Chain
+from mdapp.dynamics._strains import Strains
 
 SYMMETRIC_STRAINS = 6
-
-
-class _Thermostat(NoseHooverChainThermostat):
-    """The atoms' chain, with scalars where ASE has arrays of three (the same equations at a tenth of the cost)."""
-
-    def integrate_nhc(self, p: np.ndarray, delta: float) -> np.ndarray:
-        twice_kinetic = float(np.sum(p**2 / self._masses))
-        target = 3 * self._num_atoms_global * self._kT
-        factor = integrate_chain(self._eta, self._p_eta, self._Q, twice_kinetic, target, self._kT, delta, self._tloop)
-        return p * factor
 
 
 class _VolumeBarostat(IsotropicMTKBarostat):
@@ -33,11 +27,11 @@ class _VolumeBarostat(IsotropicMTKBarostat):
 
 
 class _ShapeBarostat(MTKBarostat):
-    """The chain of the cell's momenta, which are symmetric: six."""
+    """The chain of the cell's momenta, which are symmetric: six, or as many as a mask leaves."""
 
-    def __init__(self, **options):
+    def __init__(self, cell_dof: int, **options):
         super().__init__(**options)
-        self._cell_dof = SYMMETRIC_STRAINS
+        self._cell_dof = cell_dof
         self._R[0] = self._cell_dof * self._kT * self._pdamp**2
 
     def integrate_nhc_baro(self, p_cell: np.ndarray, delta: float) -> np.ndarray:
@@ -51,13 +45,25 @@ class _Counted:
 
     _cell_memory: tuple[str, ...] = ()  # the variables of the cell, which differ between the two
 
-    def __init__(self, atoms: Atoms, timestep: float, dof: int, temperature_K: float, pressure_au: float, tdamp: float, pdamp: float):
+    def __init__(self, atoms: Atoms, timestep: float, dof: int, temperature_K: float, pressure_au: float, tdamp: float, pdamp: float,
+                 strains: Strains | None = None):
+        self._strains = strains
+        self.jumps = 0.0  # eV: what changes of the target have added to the energies of the chains
         super().__init__(atoms, timestep, temperature_K=temperature_K, pressure_au=pressure_au, tdamp=tdamp, pdamp=pdamp)
         third = dof / 3
         self._num_atoms_global = third
-        self._thermostat = _Thermostat(num_atoms_global=third, masses=self.masses, temperature_K=temperature_K, tdamp=tdamp)
+        self._thermostat = Chain(dof, self.masses, temperature_K, tdamp)
         self._barostat = self._new_barostat(num_atoms_global=third, temperature_K=temperature_K, pdamp=pdamp)
         self._known: tuple[np.ndarray, np.ndarray] | None = None  # forces (n_atoms, 3) and stress (3, 3) at the present positions and cell
+
+    def set_temperature(self, temperature_K: float) -> None:
+        """A new target for both chains; all masses stay."""
+        before = self._barostat.get_barostat_energy()
+        self._kT = self._barostat._kT = units.kB * temperature_K
+        self.jumps += self._thermostat.set_temperature(temperature_K) + self._barostat.get_barostat_energy() - before
+
+    def get_conserved_energy(self) -> float:
+        return super().get_conserved_energy() - self.jumps
 
     def _integrate_q(self, delta: float) -> None:
         super()._integrate_q(delta)
@@ -83,7 +89,8 @@ class _Counted:
         own = {name: np.array(getattr(self, "_" + name), float) for name in ("q", "p", *self._cell_memory)}
         chains = {name: np.array(getattr(part, "_" + name)) for part, names in
                   ((self._thermostat, ("eta", "p_eta")), (self._barostat, ("xi", "p_xi"))) for name in names}
-        return {**own, **chains, "forces": forces, "stress": stress}
+        axes = {} if self._strains is None else {"strain_axes": self._strains.axes}
+        return {**own, **chains, **axes, "forces": forces, "stress": stress, "kT": float(self._kT), "jumps": self.jumps}
 
     def remember(self, state: State) -> None:
         for name in ("q", "p", *self._cell_memory):
@@ -92,6 +99,10 @@ class _Counted:
         for part, names in ((self._thermostat, ("eta", "p_eta")), (self._barostat, ("xi", "p_xi"))):
             for name in names:
                 setattr(part, "_" + name, np.array(state[name], float))
+        if self._strains is not None:
+            self._strains = replace(self._strains, axes=np.array(state["strain_axes"], float))
+        self._kT = self._barostat._kT = self._thermostat._kT = float(state["kT"])
+        self.jumps = float(state["jumps"])
         self._known = np.array(state["forces"], float), np.array(state["stress"], float)
         self._update_atoms()
 
@@ -100,7 +111,9 @@ class IsotropicMTK(_Counted, IsotropicMTKNPT):
     """The volume alone moves."""
 
     _cell_memory = ("eps", "p_eps", "cell0", "volume0")
-    _new_barostat = _VolumeBarostat
+
+    def _new_barostat(self, **options) -> _VolumeBarostat:
+        return _VolumeBarostat(**options)
 
     def cell_kinetic_energy(self) -> float:
         """p²/2W of the volume, eV."""
@@ -111,10 +124,17 @@ class IsotropicMTK(_Counted, IsotropicMTKNPT):
 
 
 class FlexibleMTK(_Counted, MTKNPT):
-    """All six strains move. The cell does not turn, its momenta being symmetric."""
+    """All six strains move, or those that a mask leaves. The cell does not turn, its momenta being symmetric."""
 
     _cell_memory = ("h", "p_g")
-    _new_barostat = _ShapeBarostat
+
+    def _new_barostat(self, **options) -> _ShapeBarostat:
+        return _ShapeBarostat(SYMMETRIC_STRAINS if self._strains is None else self._strains.count, **options)
+
+    def _integrate_p_cell(self, delta: float) -> None:
+        super()._integrate_p_cell(delta)
+        if self._strains is not None:
+            self._p_g = self._strains.allowed(self._p_g)
 
     def cell_kinetic_energy(self) -> float:
         """Sum of p²/2W over the nine elements of the symmetric momenta, eV."""

@@ -98,6 +98,8 @@ class ASEStepper:
         Exploded : afterwards a momentum is no number, or an atom would leap more than 1.5 Å in the next step; or the potential failed
             on positions that are no numbers.
         """
+        if self.schedule is not None:  # of this step alone, so that a resumed run needs no memory of it
+            self.ensemble.set_temperature(self.dynamics, self.schedule(self.time_fs + 0.5 * self.timestep_fs))
         self.step_number += 1
         for _ in range(self.substeps):
             self._substep()
@@ -106,6 +108,8 @@ class ASEStepper:
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # an explosion is told of below, by name
                 self.dynamics.step()
+        except NotSolved as torn:
+            raise Exploded(f"the bond of fixed length between {named(self._numbers, torn.atoms)} cannot be restored after this step", torn.atoms) from None
         except Exception:
             if np.isfinite(self.atoms.positions).all():
                 raise

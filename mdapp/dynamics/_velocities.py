@@ -9,7 +9,8 @@ import math
 import numpy as np
 from ase import Atoms, units
 
-from mdapp.dynamics._base import n_fixed
+from mdapp.dynamics._constraints import constrained
+from mdapp.dynamics._rigid import turning, without_turning
 from mdapp.observables import angular_velocity, centre_of_mass, degrees_of_freedom, kinetic_energy
 
 
@@ -17,7 +18,8 @@ def draw_momenta(atoms: Atoms, temperature_K: float, rng: np.random.Generator, d
     """Momenta of a thermal start, (n_atoms, 3); `atoms` is not changed.
 
     The total momentum is taken out and, where no direction is periodic, the angular momentum about the centre of mass. Linear
-    molecules have none along their axis. Fixed atoms rest, and then nothing is taken out.
+    molecules have none along their axis. Fixed atoms rest, and then the spin about one or two of them is all that is taken out. Bonds of
+    fixed length get no velocity along themselves.
 
     Parameters
     ----------
@@ -34,16 +36,19 @@ def draw_momenta(atoms: Atoms, temperature_K: float, rng: np.random.Generator, d
     if not (math.isfinite(temperature_K) and temperature_K >= 0):
         raise ValueError(f"temperature_K must be a number >= 0, got {temperature_K!r}.")
     masses, positions = atoms.get_masses(), atoms.get_positions()
-    fixed, free = n_fixed(atoms), not atoms.pbc.any()
+    (fixed, bonds), rotations = constrained(atoms), turning(atoms)
+    usual = not fixed and not atoms.pbc.any()
     p = rng.standard_normal((len(atoms), 3)) * np.sqrt(masses * units.kB * temperature_K)[:, None]
     for constraint in atoms.constraints:
         constraint.adjust_momenta(atoms, p)
     if dof is None:
-        dof = degrees_of_freedom(len(atoms), translation_removed=True, rotation_removed=free, n_fixed=fixed)
+        dof = degrees_of_freedom(len(atoms), translation_removed=True, rotation_removed=usual, n_fixed=fixed, n_bonds=bonds,
+                                 rotations=rotations.count)
     alone = len(atoms) == 1 and dof == 3  # its drift is all that a single atom has
     if not fixed and not alone:
         p = without_drift(p, masses)
-        p = without_spin(p, positions, masses) if free else p
+    if not alone:
+        p = without_spin(p, positions, masses) if usual else without_turning(p, positions, masses, rotations)
     return rescaled(p, masses, temperature_K, dof) if exact else p
 
 

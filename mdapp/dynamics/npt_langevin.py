@@ -19,6 +19,7 @@ from ase import Atoms, units
 from mdapp.dynamics._baoab import BAOAB
 from mdapp.dynamics._base import State, require_cell, require_finite, require_positive, total_energy
 from mdapp.dynamics._registry import ensembles
+from mdapp.dynamics._strains import parse_mask, strains_of
 from mdapp.observables import PER_BAR
 
 
@@ -32,6 +33,7 @@ class LangevinNPT:
     friction_per_ps: float = 1.0  # of the atoms
     barostat_time_fs: float = 1000.0  # period and damping time of the cell
     flexible: bool = False  # False: the volume alone, the shape is kept; True: all six strains, for solids only
+    cell_mask: str | None = None  # "1,1,0": the vectors a and b change, each by itself (and shear, where flexible), c does not
 
     conserves_momentum: ClassVar[bool] = False
     needs_cell: ClassVar[bool] = True
@@ -40,15 +42,22 @@ class LangevinNPT:
     def __post_init__(self):
         require_positive(temperature_K=self.temperature_K, friction_per_ps=self.friction_per_ps, barostat_time_fs=self.barostat_time_fs)
         require_finite(pressure_bar=self.pressure_bar)
+        if self.cell_mask is not None:
+            parse_mask(self.cell_mask)
 
     def dynamics(self, atoms: Atoms, timestep_fs: float, rng: np.random.Generator) -> BAOAB:
         require_positive(timestep_fs=timestep_fs)
         require_cell(atoms, "npt-langevin")
+        strains = strains_of(atoms, self.cell_mask, self.flexible, "npt-langevin")
+        shape = self.flexible or strains is not None
         tau = self.barostat_time_fs * units.fs
         mass = (3 * len(atoms) + 3) * units.kB * self.temperature_K * tau**2
         return BAOAB(atoms, timestep_fs * units.fs, temperature_K=self.temperature_K, T_tau=1000 * units.fs / self.friction_per_ps,
-                     externalstress=-self.pressure_bar * PER_BAR, hydrostatic=not self.flexible,
-                     P_tau=tau, P_mass=mass / 3 if self.flexible else mass, rng=rng)
+                     externalstress=-self.pressure_bar * PER_BAR, hydrostatic=not shape,
+                     P_tau=tau, P_mass=mass / 3 if shape else mass, strains=strains, rng=rng)
+
+    def set_temperature(self, dynamics: BAOAB, temperature_K: float) -> None:
+        dynamics.set_temperature(temperature_K)
 
     def conserved_energy(self, dynamics: BAOAB) -> float:
         """E_pot + E_kin + P V + kinetic energy of the cell, less all heat that the baths of atoms and cell have put in.

@@ -19,6 +19,7 @@ from ase import Atoms, units
 from mdapp.dynamics._base import State, degrees_of_freedom_of, require_cell, require_finite, require_freedom, require_positive
 from mdapp.dynamics._mtk import FlexibleMTK, IsotropicMTK
 from mdapp.dynamics._registry import ensembles
+from mdapp.dynamics._strains import parse_mask, strains_of
 from mdapp.observables import PER_BAR
 
 
@@ -32,6 +33,7 @@ class MTK:
     thermostat_time_fs: float = 100.0  # period of the thermostat
     barostat_time_fs: float = 1000.0  # period of the cell
     flexible: bool = False  # False: the volume alone, the shape is kept; True: all six strains, for solids only
+    cell_mask: str | None = None  # "1,1,0": the vectors a and b change, each by itself (and shear, where flexible), c does not
 
     conserves_momentum: ClassVar[bool] = True
     needs_cell: ClassVar[bool] = True
@@ -40,6 +42,8 @@ class MTK:
     def __post_init__(self):
         require_positive(temperature_K=self.temperature_K, thermostat_time_fs=self.thermostat_time_fs, barostat_time_fs=self.barostat_time_fs)
         require_finite(pressure_bar=self.pressure_bar)
+        if self.cell_mask is not None:
+            parse_mask(self.cell_mask)
 
     def dynamics(self, atoms: Atoms, timestep_fs: float, rng: np.random.Generator) -> IsotropicMTK | FlexibleMTK:
         """The momenta must be drawn already, and without drift: the bath cannot take a drift away."""
@@ -47,9 +51,13 @@ class MTK:
         require_cell(atoms, "npt-mtk")
         dof = degrees_of_freedom_of(self, atoms)
         require_freedom(dof, "npt-mtk")
-        integrator = FlexibleMTK if self.flexible else IsotropicMTK
+        strains = strains_of(atoms, self.cell_mask, self.flexible, "npt-mtk")
+        integrator = FlexibleMTK if self.flexible or strains is not None else IsotropicMTK
         return integrator(atoms, timestep_fs * units.fs, dof=dof, temperature_K=self.temperature_K, pressure_au=self.pressure_bar * PER_BAR,
-                          tdamp=self.thermostat_time_fs * units.fs, pdamp=self.barostat_time_fs * units.fs)
+                          tdamp=self.thermostat_time_fs * units.fs, pdamp=self.barostat_time_fs * units.fs, strains=strains)
+
+    def set_temperature(self, dynamics: IsotropicMTK | FlexibleMTK, temperature_K: float) -> None:
+        dynamics.set_temperature(temperature_K)
 
     def conserved_energy(self, dynamics: IsotropicMTK | FlexibleMTK) -> float:
         """E_pot + E_kin + P V + kinetic energy of the cell + energies of both thermostat chains."""

@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.md.bussi import Bussi
 
-from mdapp.dynamics._base import State, degrees_of_freedom_of, require_freedom, require_positive, total_energy
+from mdapp.dynamics._base import State, degrees_of_freedom_of, require_freedom, require_motion, require_positive, total_energy
 from mdapp.dynamics._registry import ensembles
 from mdapp.dynamics._verlet import KeepsForces
 
@@ -28,7 +28,11 @@ class VelocityRescaling(KeepsForces, Bussi):
     def __init__(self, atoms: Atoms, timestep: float, temperature_K: float, taut: float, dof: int, rng: np.random.Generator):
         super().__init__(atoms, timestep, temperature_K=temperature_K, taut=taut, rng=rng)
         self.ndof = dof
-        self.target_kinetic_energy = 0.5 * self.temp * dof
+        self.set_temperature(temperature_K)
+
+    def set_temperature(self, temperature_K: float) -> None:
+        self.temp = temperature_K * units.kB
+        self.target_kinetic_energy = 0.5 * self.temp * self.ndof
 
 
 @ensembles.register("nvt-csvr")
@@ -56,9 +60,11 @@ class CSVR:
         require_positive(timestep_fs=timestep_fs)
         dof = degrees_of_freedom_of(self, atoms)
         require_freedom(dof, "nvt-csvr")
-        if not atoms.get_kinetic_energy() > 1e-12:
-            raise ValueError("nvt-csvr rescales velocities, and all of them are zero. Draw starting velocities first, or use nvt-langevin.")
+        require_motion(atoms, "nvt-csvr")
         return VelocityRescaling(atoms, timestep_fs * units.fs, self.temperature_K, self.thermostat_time_fs * units.fs, dof, rng)
+
+    def set_temperature(self, dynamics: VelocityRescaling, temperature_K: float) -> None:
+        dynamics.set_temperature(temperature_K)
 
     def conserved_energy(self, dynamics: VelocityRescaling) -> float:
         """E_pot + E_kin less the energy that the bath has put in."""

@@ -38,6 +38,9 @@ class LangevinNVT:
         require_positive(timestep_fs=timestep_fs)
         return BAOAB(atoms, timestep_fs * units.fs, temperature_K=self.temperature_K, T_tau=1000 * units.fs / self.friction_per_ps, rng=rng)
 
+    def set_temperature(self, dynamics: BAOAB, temperature_K: float) -> None:
+        dynamics.set_temperature(temperature_K)
+
     def conserved_energy(self, dynamics: BAOAB) -> float:
         """E_pot + E_kin less the kinetic energy gained in all O moves: what remains is the error of the kicks and drifts."""
         return total_energy(dynamics) - dynamics.heat
