@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from ase.symbols import Symbols
 
 
 class DataError(ValueError):
@@ -20,6 +21,11 @@ class LabelKeys:
     molecule: str | None = None
     charges: str | None = None
     dipole: str | None = None
+    charge: str | None = None  # total charge
+    multiplicity: str | None = None
+    numbers: str | None = None  # this and the next two: arrays of an .npz or HDF5 file
+    positions: str | None = None
+    cell: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class LabelledStructure:
     multiplicity: int = 1  # 2 S + 1
     charges: np.ndarray | None = None  # (n_atoms,) partial charges, e
     dipole: np.ndarray | None = None  # (3,), e Å, about the origin of `positions`
+    subset: str = ""  # part of a collection that the molecule came with, where the file says
 
 
 def checked(s: LabelledStructure) -> LabelledStructure:
@@ -46,11 +53,14 @@ def checked(s: LabelledStructure) -> LabelledStructure:
 
     Raises
     ------
-    DataError : no atoms; shapes that do not fit the number of atoms; a NaN or infinity in positions or labels.
+    DataError : no atoms; an atomic number that is none; shapes that do not fit the number of atoms; a NaN or infinity in positions or labels.
     """
     n_atoms = len(s.numbers)
     if n_atoms == 0:
         raise DataError(f"{s.source} has no atoms.")
+    if not (np.ndim(s.numbers) == 1 and np.all((s.numbers >= 1) & (s.numbers <= 118))):
+        strange = ", ".join(map(str, np.unique(s.numbers)[:5]))
+        raise DataError(f"{s.source} has atomic numbers {strange}; expected one of 1 to 118 for each atom.")
     expected = {"positions": (n_atoms, 3), "forces": (n_atoms, 3), "stress": (3, 3), "energy": (), "charges": (n_atoms,), "dipole": (3,)}
     for name, shape in expected.items():
         value = getattr(s, name)
@@ -63,3 +73,14 @@ def checked(s: LabelledStructure) -> LabelledStructure:
     if s.pbc.any() and not np.all(np.abs(s.cell[s.pbc]).sum(axis=1) > 0):
         raise DataError(f"{s.source} is periodic ({s.pbc.tolist()}) along a cell vector of length 0.")
     return s
+
+
+def is_isolated_atom(s: LabelledStructure) -> bool:
+    """A single atom that its file marks as a reference (config_type=IsolatedAtom): its energy is no training frame."""
+    return len(s.numbers) == 1 and s.molecule.lower().replace("_", "").replace(" ", "") == "isolatedatom"
+
+
+def formula_of(numbers: np.ndarray) -> str:
+    """Hill formula of atomic numbers, the name of a molecule that has no other; what is no element counts as X."""
+    numbers = np.asarray(numbers)
+    return Symbols(np.where((numbers >= 1) & (numbers <= 118), numbers, 0).astype(int)).formula.format("hill")

@@ -1,30 +1,56 @@
 """Labelled structures from files, in eV and Å whatever the file is written in."""
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from potentials.data import hdf5
+from potentials.data.ani import read_ani
+from potentials.data.ase_files import read_ase_db, read_ase_traj
 from potentials.data.extxyz import read_extxyz
+from potentials.data.guess_units import guess_energy_unit
 from potentials.data.labelled import DataError, LabelKeys, LabelledStructure
+from potentials.data.lammps import LammpsConfig, read_lammps_dump
+from potentials.data.npz import read_npz
 from potentials.data.spice import read_spice
 from potentials.data.units import Units
 
+log = logging.getLogger(__name__)
+
 Reader = Callable[[Path, LabelKeys, Units | None], Iterator[LabelledStructure]]
 
-READERS: dict[str, Reader] = {"extxyz": read_extxyz, "spice": read_spice}
-SUFFIXES = {".xyz": "extxyz", ".extxyz": "extxyz", ".xyz.gz": "extxyz", ".extxyz.gz": "extxyz", ".h5": "spice", ".hdf5": "spice"}
+READERS: dict[str, Reader] = {
+    "extxyz": read_extxyz,
+    "npz": read_npz,
+    "spice": read_spice,
+    "ani": read_ani,
+    "ase-db": read_ase_db,
+    "ase-traj": read_ase_traj,
+    "lammps-dump": read_lammps_dump,
+}
+SUFFIXES = {
+    ".xyz": "extxyz", ".extxyz": "extxyz", ".xyz.gz": "extxyz", ".extxyz.gz": "extxyz", ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5",
+    ".db": "ase-db", ".traj": "ase-traj", ".lammpstrj": "lammps-dump", ".lammpstrj.gz": "lammps-dump", ".dump": "lammps-dump", ".dump.gz": "lammps-dump",
+}  # fmt: skip
 
 
 def read_labelled(
-    path: str | Path, format: str | None = None, keys: LabelKeys = LabelKeys(), units: Units | None = None
+    path: str | Path,
+    format: str | None = None,
+    keys: LabelKeys = LabelKeys(),
+    units: Units | None = None,
+    lammps: LammpsConfig | None = None,
 ) -> Iterator[LabelledStructure]:
     """Labelled structures of a file, one at a time.
 
     Parameters
     ----------
-    format : a name in READERS; from the file's suffix when not given.
+    format : a name in READERS; from the file's suffix when not given (an HDF5 file is looked into).
     keys : names of the labels where they are not the usual ones.
-    units : units of the file; those of the format when not given (eV and Å for extended xyz, hartree and bohr for SPICE).
+    units : units of the file; those of the format when not given. The log says which were taken.
+    lammps : what a LAMMPS dump does not say of itself; for that format only.
 
     Returns
     -------
@@ -40,7 +66,26 @@ def read_labelled(
         raise FileNotFoundError(f"No file {path}.")
     if path.is_dir():
         raise DataError(f"{path} is a folder; name the file with the labelled structures.")
-    return READERS[_format_of(path, format)](path, keys, units)
+    name = _format_of(path, format)
+    if lammps is not None and name != "lammps-dump":
+        raise DataError(f"{path.name} is read as {name}, to which the settings of [lammps] mean nothing.")
+    return _doubts_told(read_lammps_dump(path, keys, units, lammps) if lammps is not None else READERS[name](path, keys, units), path)
+
+
+def _doubts_told(structures: Iterator[LabelledStructure], path: Path) -> Iterator[LabelledStructure]:
+    """The same structures; the log warns where energies seem to be in another unit, and where some frames have a label that others
+    lack: a key that is spelt in two ways looks like that."""
+    n_frames = 0
+    without: Counter[str] = Counter()
+    for n_frames, s in enumerate(structures, start=1):
+        unit = guess_energy_unit(s.numbers, s.energy) if n_frames == 1 and s.energy is not None else None
+        if unit not in (None, "eV"):
+            log.warning("%s: the energy %.6g that was read as eV has the size of a total energy in %s. Check units.", path.name, s.energy, unit)
+        without.update(name for name in ("energy", "forces", "stress") if getattr(s, name) is None)
+        yield s
+    for name, count in without.items():
+        if count < n_frames:
+            log.warning("%s: %d of %d frames have no %s.", path.name, count, n_frames, name)
 
 
 def _format_of(path: Path, format: str | None) -> str:
@@ -50,5 +95,12 @@ def _format_of(path: Path, format: str | None) -> str:
         return format
     for suffix, name in SUFFIXES.items():
         if path.name.lower().endswith(suffix):
-            return name
+            return _hdf5_layout(path) if name == "hdf5" else name
     raise DataError(f"{path.name}: no known format has this suffix; known: {', '.join(SUFFIXES)}. Or say format = {' | '.join(READERS)}.")
+
+
+def _hdf5_layout(path: Path) -> str:
+    """ANI's where the first group has coordinates, SPICE's else (whose reader says what it misses)."""
+    with hdf5.opened(path) as file:
+        first = hdf5.child(file, next(iter(file)))
+        return "ani" if hasattr(first, "keys") and hdf5.has(first, "coordinates") and not hdf5.has(first, "conformations") else "spice"

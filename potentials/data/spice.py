@@ -1,29 +1,34 @@
-"""HDF5 in the layout of SPICE: one group a molecule, with all its conformations.
+"""HDF5 in the layout of SPICE 1 and 2: one group a molecule, with all its conformations.
 
 A group holds `atomic_numbers` (n_atoms,) or a `smiles` with atom-map numbers, `conformations` (n_frames, n_atoms, 3) in
 bohr, `dft_total_energy` (n_frames,) in hartree and `dft_total_gradient` (n_frames, n_atoms, 3) in hartree/bohr, the force
-being minus that. A data set's attribute `units` is believed where it is there. The total charge is the group's attribute
-`total_charge`, or the formal charges of its SMILES, or 0.
+being minus that; often `subset`, `scf_dipole` (n_frames, 3) and partial charges (n_frames, n_atoms). A data set's attribute
+`units` is believed where it is there. The total charge is the group's attribute `total_charge`, or the formal charges of its
+SMILES, or 0.
 
-P. Eastman et al., Scientific Data 10, 11 (2023).
+P. Eastman et al., Scientific Data 10, 11 (2023); J. Chem. Theory Comput. 20, 8583 (2024) for version 2.
 """
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 from ase.data import atomic_numbers
 
+from potentials.data import hdf5
 from potentials.data.labelled import DataError, LabelKeys, LabelledStructure, checked
 from potentials.data.units import Units
 
 log = logging.getLogger(__name__)
 
 UNITS = Units(energy="hartree", length="bohr")
+ENERGY, GRADIENT, DIPOLE = "dft_total_energy", "dft_total_gradient", "scf_dipole"
+CHARGES = ("mbis_charges", "gfn2_charges")
 _MAPPED_ATOM = re.compile(r"\[\d*([A-Za-z][a-z]?)[^\]:]*?([+-]+\d*)?:(\d+)\]")
 
 
@@ -33,24 +38,18 @@ def read_spice(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[Lab
     Parameters
     ----------
     keys : `energy` "dft_total_energy" when not given (or e.g. "formation_energy"); `forces` names a gradient when it ends
-        in "gradient" and forces when not, "dft_total_gradient" when not given. `stress` has no place in this layout.
+        in "gradient" and forces when not, "dft_total_gradient" when not given. `molecule` may name a text of the group
+        that is shared by what must stay on one side of a split. `stress` has no place in this layout.
     units : hartree and bohr, or what the data sets' own `units` say, when not given.
 
     Raises
     ------
-    DataError : not HDF5; a molecule without energies, gradients, conformations or elements; see `checked`.
+    DataError : not HDF5; a molecule without energies, gradients, conformations or elements; a link out of the file; see
+        `checked`.
     """
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read as HDF5: {error}") from error
-    with file:
-        if not len(file):
-            raise DataError(f"{path} holds no molecules.")
+    with hdf5.opened(path) as file:
         announced = False
-        for name, group in file.items():
-            if not isinstance(group, h5py.Group):
-                raise DataError(f"'{name}' in {path.name} is not a group; SPICE's layout has one group a molecule.")
+        for name, group in hdf5.groups(file, "SPICE"):
             if not announced:
                 found = _units_of(group, keys) if units is None else units
                 log.info("%s: %d molecules; %s, turned into eV and Å.", path.name, len(file), found)
@@ -60,56 +59,79 @@ def read_spice(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[Lab
 
 def _molecule(name: str, group: h5py.Group, path: Path, keys: LabelKeys, units: Units | None) -> Iterator[LabelledStructure]:
     where = f"molecule '{name}' of {path.name}"
+    energy_key, gradient_key = keys.energy or ENERGY, keys.forces or GRADIENT
+    missing = [key for key in (energy_key, gradient_key) if not hdf5.has(group, key)]
+    if missing and not any(hdf5.has(group, key) for key in (energy_key, gradient_key)):
+        raise DataError(f"No labels in {where}: neither '{energy_key}' nor '{gradient_key}'; there: {', '.join(group)}. "
+                        "A file of inputs has to be labelled first (mdapp label).")  # fmt: skip
     units = _units_of(group, keys) if units is None else units
-    gradient_key = keys.forces or "dft_total_gradient"
-    sign = -1.0 if gradient_key.endswith("gradient") else 1.0
-    positions = _values(group, "conformations", where) * units.to_angstrom
-    energies = np.ravel(_values(group, keys.energy or "dft_total_energy", where)) * units.to_eV
-    forces = _values(group, gradient_key, where) * (sign * units.to_eV_per_angstrom)
+    positions = _values(group, keys.positions or "conformations", where) * units.to_angstrom
+    energies = np.ravel(_values(group, energy_key, where)) * units.to_eV
+    forces = _values(group, gradient_key, where) * ((-1.0 if gradient_key.endswith("gradient") else 1.0) * units.to_eV_per_angstrom)
     numbers, charge = _elements_and_charge(group, where)
     if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
         raise DataError(f"conformations has shape {positions.shape}, expected (n_frames, {len(numbers)}, 3) ({where}).")
     if len(energies) != len(positions) or forces.shape != positions.shape:
         raise DataError(f"{len(positions)} conformations, but energies of shape {energies.shape} and gradients of shape {forces.shape} ({where}).")
-    molecule = _text(group[keys.molecule]) if keys.molecule else name
+    charges = _optional(group, keys.charges, CHARGES, (len(positions), len(numbers)), where)
+    dipoles = _optional(group, keys.dipole, (DIPOLE,), (len(positions), 3), where)
+    molecule = hdf5.text(group, keys.molecule) if keys.molecule else name
+    subset = hdf5.text(group, "subset")
     for index in range(len(positions)):
         yield checked(LabelledStructure(
             numbers=numbers, positions=positions[index], energy=float(energies[index]), forces=forces[index], stress=None,
             cell=np.zeros((3, 3)), pbc=np.zeros(3, dtype=bool), charge=charge, molecule=molecule, source=f"frame {index} of {where}",
+            charges=_finite(charges, index), dipole=_finite(None if dipoles is None else dipoles * units.to_e_angstrom, index), subset=subset,
         ))  # fmt: skip
 
 
 def _values(group: h5py.Group, key: str, where: str) -> np.ndarray:
-    if key not in group:
-        raise DataError(f"No '{key}' in {where}; there: {', '.join(group)}.")
-    return np.asarray(group[key], dtype=np.float64)
+    return hdf5.values(hdf5.dataset(group, key, where), where)
+
+
+def _optional(group: h5py.Group, given: str | None, usual: tuple[str, ...], shape: tuple[int, ...], where: str) -> np.ndarray | None:
+    """Labels that not every molecule has; a name that was given is looked for alone."""
+    for key in usual if given is None else (given,):
+        if hdf5.has(group, key):
+            values = _values(group, key, where)
+            if values.size != np.prod(shape):
+                raise DataError(f"'{key}' has shape {values.shape}, expected {shape} ({where}).")
+            return values.reshape(shape)
+    return None
+
+
+def _finite(values: np.ndarray | None, index: int) -> np.ndarray | None:
+    """Those of one frame; a frame for which they were not computed (NaN) has none."""
+    return None if values is None or not np.all(np.isfinite(values[index])) else values[index]
 
 
 def _units_of(group: h5py.Group, keys: LabelKeys) -> Units:
     """The units that the data sets name themselves, SPICE's own where they do not."""
-    energy, gradient = keys.energy or "dft_total_energy", keys.forces or "dft_total_gradient"
 
-    def unit(key: str, usual: str | None) -> str | None:
-        value = group[key].attrs.get("units", usual) if key in group else usual
-        return value.decode() if isinstance(value, bytes) else value
+    def unit(key: str, usual: str) -> str:
+        return hdf5.unit(hdf5.child(group, key), usual) if hdf5.has(group, key) else usual
 
     try:
-        return Units(unit(energy, UNITS.energy), unit("conformations", UNITS.length), unit(gradient, "hartree/bohr"))  # type: ignore[arg-type]
+        found = Units(unit(keys.energy or ENERGY, UNITS.energy), unit(keys.positions or "conformations", UNITS.length), unit(keys.forces or GRADIENT, "hartree/bohr"))
+        return replace(found, dipole=unit(keys.dipole or DIPOLE, "e*bohr"))
     except ValueError as error:
         raise DataError(f"'{group.name.lstrip('/')}' of {Path(group.file.filename).name}: {error}") from error
 
 
 def _elements_and_charge(group: h5py.Group, where: str) -> tuple[np.ndarray, float]:
-    smiles = _text(group["smiles"]) if "smiles" in group else ""
+    smiles = hdf5.text(group, "smiles")
     atoms = {int(index): (symbol, charge) for symbol, charge, index in _MAPPED_ATOM.findall(smiles)}
     if "total_charge" in group.attrs:
         charge = float(group.attrs["total_charge"])
     else:
         charge = float(sum(_formal_charge(c) for _, c in atoms.values()))
-    if "atomic_numbers" in group:
-        return np.asarray(group["atomic_numbers"], dtype=np.int64), charge
+    if hdf5.has(group, "atomic_numbers"):
+        return np.asarray(_values(group, "atomic_numbers", where), dtype=np.int64).ravel(), charge
     if not atoms or sorted(atoms) != list(range(1, len(atoms) + 1)):
         raise DataError(f"No atomic_numbers in {where}, and its SMILES does not number every atom; there: {', '.join(group)}.")
+    unknown = sorted({symbol for symbol, _ in atoms.values()} - set(atomic_numbers) - {s.lower() for s in atomic_numbers})
+    if unknown:
+        raise DataError(f"The SMILES in {where} names {', '.join(unknown)}, which is no element.")
     return np.array([atomic_numbers[atoms[i][0].capitalize()] for i in sorted(atoms)]), charge
 
 
@@ -120,8 +142,3 @@ def _formal_charge(text: str) -> int:
     sign = 1 if text[0] == "+" else -1
     digits = text.lstrip("+-")
     return sign * (int(digits) if digits else len(text))
-
-
-def _text(dataset: h5py.Dataset) -> str:
-    value = dataset[0] if dataset.shape else dataset[()]
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -11,12 +11,16 @@ HARTREE = 27.211386245988  # eV
 BOHR = 0.529177210903  # Å
 KJ_PER_MOL = 1000 / (6.02214076e23 * 1.602176634e-19)  # eV
 GPA = 1e9 * 1e-30 / 1.602176634e-19  # eV/Å³
+DEBYE = 0.20819433442462576  # e Å
 
 ENERGIES = {"eV": 1.0, "meV": 1e-3, "hartree": HARTREE, "kJ/mol": KJ_PER_MOL, "kcal/mol": 4.184 * KJ_PER_MOL, "rydberg": HARTREE / 2}
 LENGTHS = {"angstrom": 1.0, "bohr": BOHR, "nm": 10.0, "pm": 0.01}
-STRESSES = {"eV/angstrom^3": 1.0, "GPa": GPA, "kbar": 0.1 * GPA, "bar": 1e-4 * GPA, "hartree/bohr^3": HARTREE / BOHR**3}
-_SPELLINGS = {"ev": "eV", "Å": "angstrom", "A": "angstrom", "ang": "angstrom", "Angstrom": "angstrom", "angstroms": "angstrom", "Ha": "hartree",
+STRESSES = {"eV/angstrom^3": 1.0, "GPa": GPA, "kbar": 0.1 * GPA, "bar": 1e-4 * GPA, "atm": 1.01325e-4 * GPA, "hartree/bohr^3": HARTREE / BOHR**3}
+DIPOLES = {"e*angstrom": 1.0, "e*bohr": BOHR, "debye": DEBYE}
+_SPELLINGS = {"ev": "eV", "Å": "angstrom", "A": "angstrom", "ang": "angstrom", "Ang": "angstrom", "Angstrom": "angstrom", "angstroms": "angstrom", "Ha": "hartree",
               "Hartree": "hartree", "Eh": "hartree", "Bohr": "bohr", "a0": "bohr", "nanometers": "nm", "nanometer": "nm", "Ry": "rydberg",
+              "Hartrees": "hartree", "hartrees": "hartree", "kcal/mole": "kcal/mol", "kcal mol-1": "kcal/mol", "Angs": "angstrom",
+              "Debye": "debye", "D": "debye", "elementary_charge*bohr": "e*bohr", "e a0": "e*bohr", "e Å": "e*angstrom", "e*Å": "e*angstrom",
               "eV/A^3": "eV/angstrom^3", "eV/Å^3": "eV/angstrom^3", "eV/Å³": "eV/angstrom^3"}  # fmt: skip
 
 
@@ -28,6 +32,7 @@ class Units:
     length: str = "angstrom"
     forces: str | None = None  # e.g. "hartree/bohr"
     stress: str = "eV/angstrom^3"
+    dipole: str | None = None  # e times the length where not given
 
     def __post_init__(self):
         _factor(self.energy, ENERGIES, "energy")
@@ -35,6 +40,8 @@ class Units:
         _factor(self.stress, STRESSES, "stress")
         if self.forces is not None:
             force_factor(self.forces)
+        if self.dipole is not None:
+            _factor(self.dipole, DIPOLES, "dipole")
 
     @property
     def to_eV(self) -> float:
@@ -51,6 +58,10 @@ class Units:
     @property
     def to_eV_per_angstrom3(self) -> float:
         return _factor(self.stress, STRESSES, "stress")
+
+    @property
+    def to_e_angstrom(self) -> float:
+        return self.to_angstrom if self.dipole is None else _factor(self.dipole, DIPOLES, "dipole")
 
     def __str__(self) -> str:
         return f"energies in {self.energy}, lengths in {self.length}, forces in {self.forces or f'{self.energy}/{self.length}'}"

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from potentials.data.filters import FilterConfig
 from potentials.data.labelled import LabelKeys
+from potentials.data.lammps import LammpsConfig
+from potentials.data.sources import FileConfig, Frames
 from potentials.data.units import Units
 from potentials.typed import ConfigError, from_mapping
 
@@ -18,14 +21,18 @@ FINE_TUNING_RATE = 1e-4  # of a fine-tuning that does not say
 class DataConfig:
     """Where labels come from."""
 
-    train: tuple[str, ...] | str  # files
-    validation: tuple[str, ...] | str = ()  # files; part of the training files when empty
+    train: tuple[FileConfig | str, ...] | FileConfig | str  # files: names, or tables with a path and what is special about it
+    validation: tuple[FileConfig | str, ...] | FileConfig | str = ()  # files; part of the training files when empty
     validation_fraction: float = 0.05
     split_by: Literal["frame", "molecule"] = "frame"
     format: str | None = None  # from the suffix when not given
     keys: LabelKeys = LabelKeys()
     units: Units | None = None  # those of the format when not given
-    reference_energies: Literal["fit"] | dict[str, float] = "fit"  # eV by symbol
+    lammps: LammpsConfig | None = None  # what a LAMMPS dump does not say of itself
+    filters: FilterConfig = FilterConfig()  # frames that are wanted, of every file
+    reference_energies: Literal["fit", "isolated"] | dict[str, float] = "fit"  # to the training part; of isolated atoms; or eV by symbol
+    isolated_atoms: tuple[str, ...] | str = ()  # files of single atoms for "isolated"; single atoms among the training frames when empty
+    missing_labels: Literal["refuse", "mask"] = "refuse"  # frames without energy or forces; "mask" learns from the labels that there are
     charged: Literal["refuse", "keep", "drop"] = "refuse"  # frames with a total charge, for a potential that knows none
 
     def __post_init__(self):
@@ -33,6 +40,14 @@ class DataConfig:
             raise ValueError(f"validation_fraction must be between 0 and 1, got {self.validation_fraction}.")
         if not self.train:
             raise ValueError("train must name at least one file.")
+        if self.isolated_atoms and self.reference_energies != "isolated":
+            raise ValueError("isolated_atoms are given, but reference_energies is not 'isolated'. Set it so, or leave them out.")
+
+    def frames(self, of: Literal["train", "validation"]) -> Frames:
+        """The frames of these files as they are to be read; nothing is opened yet."""
+        files = getattr(self, of)
+        common = FileConfig("", self.format, self.keys, self.units, self.lammps)
+        return Frames((files,) if isinstance(files, (str, FileConfig)) else files, common, self.filters)
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,10 @@ class LossConfig:
             raise ValueError(f"beta = {beta} stands for energy = {1 - beta:g} and forces = {beta:g}; leave energy and forces out.")
         object.__setattr__(self, "energy", 1 - beta)
         object.__setattr__(self, "forces", beta)
+
+    @property
+    def learns_energy(self) -> bool:
+        return self.energy > 0 or (self.late_energy or 0.0) > 0
 
     @property
     def learns_forces(self) -> bool:

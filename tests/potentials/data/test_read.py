@@ -99,12 +99,22 @@ def test_keys_may_be_named(tmp_path):
 
 
 def test_missing_key_lists_what_is_there(tmp_path):
-    frames = [labelled(), labelled("Etot")]
+    frames = [labelled(), labelled("Etot", "Ftot")]
     write(tmp_path / "a.xyz", frames, format="extxyz")
-    with pytest.raises(DataError, match=r"No energy in frame 1 of a\.xyz: looked for 'REF_energy'.*there: Etot, REF_forces.*keys\.energy"):
+    with pytest.raises(DataError, match=r"No energy in frame 1 of a\.xyz: looked for 'REF_energy'.*there: Etot, Ftot.*keys\.energy"):
         list(read_labelled(tmp_path / "a.xyz"))
     with pytest.raises(DataError, match=r"No forces in frame 0 of a\.xyz: looked for 'F'; there: REF_energy, REF_forces"):
         list(read_labelled(tmp_path / "a.xyz", keys=LabelKeys(forces="F")))
+
+
+def test_frames_may_lack_energy_or_forces_and_the_log_counts_them(tmp_path, caplog):
+    frames = [labelled(seed=k) for k in range(3)]
+    del frames[1].info["REF_energy"], frames[2].arrays["REF_forces"]
+    write(tmp_path / "a.xyz", frames, format="extxyz")
+    read = list(read_labelled(tmp_path / "a.xyz"))
+    assert [s.energy is None for s in read] == [False, True, False]
+    assert [s.forces is None for s in read] == [False, False, True]
+    assert "1 of 3 frames have no energy" in caplog.text and "1 of 3 frames have no forces" in caplog.text and "stress" not in caplog.text
 
 
 @pytest.mark.parametrize("what", ["energy", "forces", "positions"])
@@ -146,7 +156,7 @@ def test_no_file_a_folder_and_a_strange_suffix(tmp_path):
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(DataError, match=r"known: \.xyz"):
         list(read_labelled(tmp_path / "a.txt"))
-    with pytest.raises(DataError, match="Unknown format 'xyzz'.*extxyz, spice"):
+    with pytest.raises(DataError, match="Unknown format 'xyzz'.*extxyz, npz, spice, ani"):
         list(read_labelled(tmp_path / "a.txt", format="xyzz"))
 
 

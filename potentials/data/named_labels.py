@@ -1,0 +1,122 @@
+"""Labels that a frame carries under names: which one is meant, and what it is in eV and Å.
+
+Extended xyz, ASE's data bases and its trajectories all bring a mapping from names to values; they are read alike.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ase.stress import voigt_6_to_full_3x3_stress
+
+from potentials.data.labelled import DataError, LabelKeys, LabelledStructure, checked, formula_of
+from potentials.data.units import Units
+
+USUAL_KEYS: dict[str, tuple[str, ...]] = {
+    "energy": ("REF_energy", "ref_energy", "energy", "Energy", "dft_energy", "DFT_energy", "free_energy"),
+    "forces": ("REF_forces", "ref_forces", "forces", "force", "Forces", "dft_forces", "DFT_forces"),
+    "stress": ("REF_stress", "ref_stress", "stress", "dft_stress", "DFT_stress"),
+    "charges": ("REF_charges", "ref_charges", "charges", "dft_charges", "hirshfeld_charges"),
+    "dipole": ("REF_dipole", "ref_dipole", "dipole", "dft_dipole"),
+    "molecule": ("molecule", "molecule_name", "config_type", "name"),
+    "charge": ("charge", "total_charge"),
+    "multiplicity": ("multiplicity", "spin_multiplicity"),
+}
+GEOMETRY = ("numbers", "positions", "cell", "pbc")
+
+
+def keys_of(labels: Mapping[str, Any], keys: LabelKeys, source: str) -> dict[str, str]:
+    """The name under which each quantity is there; a quantity that is not there is left out.
+
+    Raises
+    ------
+    DataError : a name that was given is not there, or there is neither an energy nor forces; the message lists what is.
+    """
+    found = {}
+    for quantity, usual in USUAL_KEYS.items():
+        given = getattr(keys, quantity)
+        key = next((k for k in (usual if given is None else (given,)) if labels.get(k) is not None), None)
+        if key is not None:
+            found[quantity] = key
+        elif given is not None:
+            raise DataError(f"No {quantity} in {source}: looked for '{given}'; {_there(labels)} Name it with keys.{quantity}.")
+    if "energy" not in found and "forces" not in found:
+        names = ", ".join(map(repr, USUAL_KEYS["energy"]))
+        raise DataError(f"No energy in {source}: looked for {names}, and no forces either; {_there(labels)} Name them with keys.energy and keys.forces.")
+    return found
+
+
+def structure_of(labels: Mapping[str, Any], keys: LabelKeys, units: Units, numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray,
+                 pbc: np.ndarray, source: str) -> LabelledStructure:  # fmt: skip
+    """One frame in eV and Å, checked.
+
+    Parameters
+    ----------
+    labels : values by name, in `units`; forces (n_atoms, 3), stress of six numbers in ASE's Voigt order or of nine.
+    positions, cell : (n_atoms, 3) and (3, 3), in `units.length`.
+    """
+    key = keys_of(labels, keys, source)
+
+    def array(quantity: str, factor: float) -> np.ndarray | None:
+        return array_of(labels[key[quantity]], key[quantity], source) * factor if quantity in key else None
+
+    charges = array("charges", 1.0)
+    return checked(LabelledStructure(
+        numbers=np.asarray(numbers),
+        positions=np.asarray(positions, dtype=np.float64) * units.to_angstrom,
+        energy=number_of(labels[key["energy"]], key["energy"], source) * units.to_eV if "energy" in key else None,
+        forces=array("forces", units.to_eV_per_angstrom),
+        stress=stress_of(labels[key["stress"]], key["stress"], source) * units.to_eV_per_angstrom3 if "stress" in key else None,
+        cell=np.asarray(cell, dtype=np.float64) * units.to_angstrom,
+        pbc=np.asarray(pbc, dtype=bool),
+        charge=number_of(labels[key["charge"]], key["charge"], source) if "charge" in key else 0.0,
+        molecule=str(labels[key["molecule"]]) if "molecule" in key else formula_of(numbers),
+        source=source,
+        multiplicity=multiplicity_of(labels[key["multiplicity"]], key["multiplicity"], source) if "multiplicity" in key else 1,
+        charges=charges.ravel() if charges is not None and charges.size == len(numbers) else charges,
+        dipole=array("dipole", units.to_e_angstrom),
+    ))  # fmt: skip
+
+
+def told(found: Mapping[str, str], units: Units) -> str:
+    """What is read from where, for the log."""
+    shown = [f"{quantity} from '{found[quantity]}'" for quantity in ("energy", "forces", "stress", "charges", "dipole", "charge") if quantity in found]
+    missing = [f"no {quantity}" for quantity in ("energy", "forces") if quantity not in found]
+    return f"{', '.join(shown + missing)}; {units}, turned into eV and Å"
+
+
+def number_of(value: Any, key: str, source: str) -> float:
+    """One number, also as an array of one."""
+    try:
+        return float(np.asarray(value, dtype=np.float64).reshape(()))
+    except (TypeError, ValueError):
+        raise DataError(f"'{key}' is not a number in {source}: {str(value)[:80]!r}.") from None
+
+
+def multiplicity_of(value: Any, key: str, source: str) -> int:
+    number = number_of(value, key, source)
+    if number != int(number) or number < 1:
+        raise DataError(f"'{key}' must be a whole number of 1 or more (2 S + 1), got {number:g} in {source}.")
+    return int(number)
+
+
+def array_of(value: Any, key: str, source: str) -> np.ndarray:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"'{key}' does not hold numbers in {source}.") from None
+
+
+def stress_of(value: Any, key: str, source: str) -> np.ndarray:
+    """(3, 3) from six numbers in ASE's Voigt order xx, yy, zz, yz, xz, xy, or from nine."""
+    stress = array_of(value, key, source)
+    if stress.size == 6:
+        return voigt_6_to_full_3x3_stress(stress.ravel())
+    if stress.size == 9:
+        return stress.reshape(3, 3)
+    raise DataError(f"'{key}' has {stress.size} numbers in {source}; expected 6 (xx, yy, zz, yz, xz, xy) or 9.")
+
+
+def _there(labels: Mapping[str, Any]) -> str:
+    return f"there: {', '.join(sorted(k for k in labels if k not in GEOMETRY)) or 'nothing'}."
