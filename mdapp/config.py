@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from mdapp.quantities import quantity
 from mdapp.record import Record, chosen, nearest, option, positive, whole
+from mdapp.schedule import Schedule, parse_schedule
+from mdapp.selection import parse_mask, selection_items
 
 Dtype = Literal["float32", "float64"]
 
@@ -39,17 +41,26 @@ class RunConfig(Record):
     structure: str = option(help="The start: xyz, extxyz, pdb, or any other format that is listed on refusal.")
     potential: tuple[str, ...] = option(help=_POTENTIAL, short="p", metavar="P")
     ensemble: str = option("nvt", "nve, nvt or npt, or the name of an installed ensemble.")
-    thermostat: str | None = option(None, "langevin or csvr (also called bussi); langevin when not given.")
+    thermostat: str | None = option(None, "langevin, csvr (also called bussi), nose-hoover (nhc) or andersen; langevin when not given.")
     barostat: str | None = option(None, "langevin or mtk; langevin when not given.")
     temperature: float = option(300.0, "Temperature of the start and of the thermostat.", unit="K")
     pressure: float | None = option(None, "Target pressure with npt; 1 bar when not given.", unit="bar")
     timestep: float = option(0.5, "Time step.", unit="fs")
     steps: int | None = option(None, "Number of steps.")
-    time: float | None = option(None, "Length of the run, in place of --steps; 10 ps when neither is given.", unit="fs")
-    friction: float = option(1.0, "Friction of the Langevin thermostat.", unit="1/ps")
-    thermostat_time: float = option(100.0, "Relaxation time of the csvr thermostat, and of the thermostats in npt.", unit="fs")
+    time: float | None = option(None, "Length of the run, in place of --steps; 10 ps, or the length of --anneal, when neither is given.", unit="fs")
+    anneal: tuple[str, ...] = option(
+        (), "A schedule for the thermostat: temperatures and the times to get there, one after the other, such as '500K 20ps, 500K 10ps, 300K 40ps'; it "
+        "begins at --temperature.", metavar="SCHEDULE")
+    friction: float = option(1.0, "Friction of the Langevin thermostat; collisions of an atom in a picosecond with andersen.", unit="1/ps")
+    thermostat_time: float = option(100.0, "Relaxation time of the csvr and nose-hoover thermostats, and of the thermostat in mtk.", unit="fs")
     barostat_time: float = option(1000.0, "Relaxation time of the barostat.", unit="fs")
     flexible: bool = option(False, "With npt, let the shape of the cell move too, not its volume alone (for solids).")
+    cell_mask: str | None = option(
+        None, "With npt, which of the cell vectors a, b, c may change, each by itself: 1,1,0 freezes c. With --flexible the free ones shear too.",
+        metavar="1,1,0")
+    heavy_hydrogens: float | None = option(None, "Mass of hydrogens, taken from the atoms that they are bonded to: 3 allows steps of 1 fs.", unit="amu")
+    constrain_hydrogens: bool = option(False, "Hold the bonds of hydrogens at their lengths (nve and nvt); allows steps of 2 fs.")
+    freeze: tuple[str, ...] = option((), "Atoms that stay where they are: indices from 0, ranges, elements, heavy; such as 0-9,15,C.", metavar="ATOMS")
     ensemble_option: tuple[str, ...] = option((), "key=value for an installed ensemble with options of its own; may be repeated.", metavar="KEY=VALUE")
     replicas: int = option(1, "Copies of the system, each with its own velocities.")
     seed: int | None = option(None, "Seed of velocities and thermostat; drawn and written down when not given.")
@@ -61,7 +72,9 @@ class RunConfig(Record):
     every: int = option(100, "A frame is written every so many steps; with a unit (50fs), every so much time.", metavar="N|TIME", duration=True)
     guard: tuple[str, ...] = option(
         ("on",), "on (all), off, NAME (this one alone), no-NAME, or NAME:key=value,... for its thresholds; may be repeated.", metavar="GUARD")
-    on_event: Literal["stop", "warn", "rewind"] = option("stop", "What a guard's alarm does: stop, warn or rewind.")
+    on_event: Literal["stop", "warn", "rewind"] = option(
+        "stop", "What a guard's alarm does: stop the run, warn and go on, or rewind: back to a sound moment, then on in smaller steps.")
+    rewinds: int = option(5, "How often --on-event rewind may go back in one run; then the run stops.")
     relax_start: bool = option(True, "Relax a strained start for a few steps before velocities are drawn.")
     wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
     threads: int | None = option(None, _THREADS)
@@ -77,6 +90,7 @@ class RunConfig(Record):
         if self.temperature > 1e5:
             raise ValueError(f"temperature must be at most 100000 K, got {self.temperature:g}.")
         self._check_ensemble()
+        self._check_system()
         self._check_length()
         whole(self, "replicas", 1)
         whole(self, "seed", 0, 2**63 - 1)
@@ -85,8 +99,7 @@ class RunConfig(Record):
                              f"Start {self.replicas} runs with different --seed and --output.")
         if self.on_event not in ("stop", "warn", "rewind"):
             raise ValueError(f"on_event must be stop, warn or rewind, got '{self.on_event}'.")
-        if self.on_event == "rewind":
-            raise ValueError("on_event = 'rewind' is not available yet. Use stop, or warn to go on and have the event written down.")
+        whole(self, "rewinds", 1, 10_000)
         for word in self.guard:
             check_guard_word(word)
         pairs(self.ensemble_option, "ensemble_option")
@@ -98,7 +111,7 @@ class RunConfig(Record):
             names = ["nve", "nvt", "npt", *(name for name in known if name != "nve")]
             raise ValueError(f"ensemble '{ensemble}' is unknown{nearest(ensemble, names)}; known: {', '.join(names)}.")
         if ensemble == "nvt":
-            thermostat = {"bussi": "csvr"}.get(self.thermostat or "", self.thermostat or "langevin")
+            thermostat = {"bussi": "csvr", "nhc": "nose-hoover"}.get(self.thermostat or "", self.thermostat or "langevin")
             self._set("thermostat", chosen("thermostat", thermostat, [n[4:] for n in known if n.startswith("nvt-")]))
         elif self.thermostat is not None and ensemble in ("nve", "npt"):
             why = "nve has no thermostat" if ensemble == "nve" else "with npt the barostat brings its own thermostat"
@@ -107,16 +120,38 @@ class RunConfig(Record):
             self._set("barostat", chosen("barostat", self.barostat or "langevin", [n[4:] for n in known if n.startswith("npt-")]))
             self._set("pressure", 1.0 if self.pressure is None else self.pressure)
         elif ensemble in ("nve", "nvt"):
-            for name in ("barostat", "pressure", "flexible"):
+            for name in ("barostat", "pressure", "flexible", "cell_mask"):
                 if getattr(self, name):
                     raise ValueError(f"{name} is given, but ensemble '{ensemble}' keeps the cell as it is. Leave it out, or use ensemble npt.")
+
+    def _check_system(self) -> None:
+        """Masks, schedules, masses and what is held: what can be said before the structure is known."""
+        if self.cell_mask is not None:
+            parse_mask(self.cell_mask)
+        if self.anneal:
+            if self.ensemble == "nve":
+                raise ValueError("anneal is given, but ensemble 'nve' has no thermostat that could follow it. Leave it out, or use ensemble nvt.")
+            parse_schedule(self.anneal, self.temperature)
+        if self.heavy_hydrogens is not None and not 1.1 <= self.heavy_hydrogens <= 5:
+            raise ValueError(f"heavy_hydrogens must be between 1.1 and 5 amu, got {self.heavy_hydrogens:g}; 3 is usual.")
+        selection_items(self.freeze, "freeze")
+        if self.ensemble == "npt":
+            for name, what in (("freeze", "atoms"), ("constrain_hydrogens", "bonds")):
+                if getattr(self, name):
+                    raise ValueError(f"{name} is given, but ensemble 'npt' cannot hold {what} while the cell changes. Leave it out, or use ensemble nvt.")
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """What the thermostat follows; None where its temperature stays."""
+        return parse_schedule(self.anneal, self.temperature) if self.anneal else None
 
     def _check_length(self) -> None:
         if self.steps is not None and self.time is not None:
             raise ValueError(f"steps = {self.steps} and time = {self.time:g} fs are both given; give one of them.")
         if self.steps is None:
             positive(self, "time")
-            time_fs = 10_000.0 if self.time is None else self.time
+            usual = 10_000.0 if self.schedule is None else self.schedule.length_fs
+            time_fs = usual if self.time is None else self.time
             self._set("steps", max(1, math.ceil(time_fs / self.timestep - 1e-9)))
             self._set("time", None)
         whole(self, "steps", 1, 10**12)

@@ -1,6 +1,6 @@
 """A value with its unit becomes a number: `0.5fs`, `10 ps`, `1bar`, `0.1GPa`, `2/ps`, `01:30:00`.
 
-Every kind of quantity has a house unit, which a bare number carries: fs, K, bar, 1/ps, Å, eV/Å, s. Conversion happens here and nowhere else,
+Every kind of quantity has a house unit, which a bare number carries: fs, K, bar, 1/ps, Å, eV/Å, amu, s. Conversion happens here and nowhere else,
 so what comes out of a configuration is a plain float in the house unit.
 """
 from __future__ import annotations
@@ -19,6 +19,7 @@ _UNITS: dict[str, dict[str, float]] = {
             "eV/A^3": _EV_PER_A3_IN_BAR, "eV/Å^3": _EV_PER_A3_IN_BAR, "eV/Å³": _EV_PER_A3_IN_BAR},
     "Å": {"Å": 1.0, "A": 1.0, "Ang": 1.0, "Angstrom": 1.0, "nm": 10.0, "pm": 0.01, "bohr": 0.529177210903},
     "eV/Å": {"eV/Å": 1.0, "eV/A": 1.0, "meV/Å": 1e-3, "meV/A": 1e-3},
+    "amu": {"amu": 1.0, "u": 1.0, "Da": 1.0},
     "s": {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
 }
 _NUMBER = re.compile(r"\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$", re.DOTALL)
@@ -31,7 +32,7 @@ def quantity(value: object, unit: str, name: str) -> float:
     Parameters
     ----------
     value : a number (already in `unit`) or text such as "0.5fs" or "0.5 fs". For seconds also "hh:mm:ss" and "d-hh:mm:ss".
-    unit : the house unit, one of fs, 1/ps, K, bar, Å, eV/Å, s.
+    unit : the house unit, one of fs, 1/ps, K, bar, Å, eV/Å, amu, s.
     name : the setting's name, for messages.
 
     Raises

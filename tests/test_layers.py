@@ -24,7 +24,7 @@ mdapp.trajectory
 mdapp.dynamics mdapp.monitors mdapp.structure mdapp.analysis mdapp.cluster
 mdapp.topology
 mdapp.config mdapp.observables mdapp.toml
-mdapp.frame mdapp.errors mdapp.record
+mdapp.frame mdapp.errors mdapp.record mdapp.schedule mdapp.selection
 mdapp.quantities
 mdapp
 potentials.named potentials.active_learning

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
+from mdapp.selection import parse_mask
+
 RIGHT = 1e-6  # largest cosine between two vectors that are at right angles
 
 
@@ -52,13 +54,3 @@ def strains_of(atoms: Atoms, mask: str | None, flexible: bool, name: str) -> Str
     axes = np.linalg.qr(vectors[order].T)[0].T
     block = (np.arange(3) < free.sum()).astype(float)
     return Strains(axes, np.outer(block, block) if flexible else np.diag(block))
-
-
-def parse_mask(mask: str) -> tuple[int, int, int]:
-    """Three numbers, 0 or 1, not all of them 0."""
-    words = mask.replace(" ", "").split(",")
-    if len(words) != 3 or any(w not in ("0", "1") for w in words):
-        raise ValueError(f"cell_mask must be three numbers 0 or 1 for the cell vectors a, b and c, such as 1,1,0, got '{mask}'.")
-    if "1" not in words:
-        raise ValueError("cell_mask = 0,0,0 holds the whole cell, which is an nvt ensemble. Free a vector, or use ensemble nvt.")
-    return int(words[0]), int(words[1]), int(words[2])

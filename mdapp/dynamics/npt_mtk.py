@@ -19,8 +19,9 @@ from ase import Atoms, units
 from mdapp.dynamics._base import State, degrees_of_freedom_of, require_cell, require_finite, require_freedom, require_positive
 from mdapp.dynamics._mtk import FlexibleMTK, IsotropicMTK
 from mdapp.dynamics._registry import ensembles
-from mdapp.dynamics._strains import parse_mask, strains_of
+from mdapp.dynamics._strains import strains_of
 from mdapp.observables import PER_BAR
+from mdapp.selection import parse_mask
 
 
 @ensembles.register("npt-mtk")
