@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 from ase.data import atomic_numbers
 
-from potentials.data.labelled import LabelledStructure
+from potentials.data.labelled import LabelledStructure, is_isolated_atom
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,17 @@ class FilterConfig:
 
 
 def filtered(structures: Iterable[LabelledStructure], wish: FilterConfig, fallen: Counter[str]) -> Iterator[LabelledStructure]:
-    """The frames that meet all wishes, in order; `fallen` counts the others by the first wish that they fail."""
-    taken = 0
-    for index, s in enumerate(structures):
-        if index % wish.every:
+    """The frames that meet all wishes, in order; `fallen` counts the others by the first wish that they fail.
+
+    Isolated atoms are references, not frames to learn from: they pass, and count for nothing.
+    """
+    taken = index = 0
+    for s in structures:
+        if is_isolated_atom(s):
+            yield s
+            continue
+        index += 1
+        if (index - 1) % wish.every:
             fallen["every"] += 1
             continue
         reason = why_not(s, wish)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +21,8 @@ FINE_TUNING_RATE = 1e-4  # of a fine-tuning that does not say
 class DataConfig:
     """Where labels come from."""
 
-    train: tuple[FileConfig | str, ...] | FileConfig | str  # files: names, or tables with a path and what is special about it
-    validation: tuple[FileConfig | str, ...] | FileConfig | str = ()  # files; part of the training files when empty
+    train: tuple[FileConfig | str, ...] | str  # files: names, or tables with a path and what is special about it
+    validation: tuple[FileConfig | str, ...] | str = ()  # files; part of the training files when empty
     validation_fraction: float = 0.05
     split_by: Literal["frame", "molecule"] = "frame"
     format: str | None = None  # from the suffix when not given
@@ -34,6 +34,8 @@ class DataConfig:
     isolated_atoms: tuple[str, ...] | str = ()  # files of single atoms for "isolated"; single atoms among the training frames when empty
     missing_labels: Literal["refuse", "mask"] = "refuse"  # frames without energy or forces; "mask" learns from the labels that there are
     charged: Literal["refuse", "keep", "drop"] = "refuse"  # frames with a total charge, for a potential that knows none
+    cache: str | None = None  # folder of prepared data, made once and used again: the frames then need not fit in memory
+    pairs: Literal["stored", "found"] = "stored"  # in that folder: written, or searched anew for each batch (large or dense structures)
 
     def __post_init__(self):
         if not 0 < self.validation_fraction < 1:
@@ -43,11 +45,10 @@ class DataConfig:
         if self.isolated_atoms and self.reference_energies != "isolated":
             raise ValueError("isolated_atoms are given, but reference_energies is not 'isolated'. Set it so, or leave them out.")
 
-    def frames(self, of: Literal["train", "validation"]) -> Frames:
-        """The frames of these files as they are to be read; nothing is opened yet."""
-        files = getattr(self, of)
+    def frames(self, files: Iterable[FileConfig | str] | str, filters: FilterConfig | None = None) -> Frames:
+        """The frames of these files, read as this section says; nothing is opened yet. `filters` take the place of its own."""
         common = FileConfig("", self.format, self.keys, self.units, self.lammps)
-        return Frames((files,) if isinstance(files, (str, FileConfig)) else files, common, self.filters)
+        return Frames((files,) if isinstance(files, str) else files, common, self.filters if filters is None else filters)
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,8 @@ class TrainConfig:
     max_hours: float | None = None  # the schedule then runs on the clock; not reproducible to the bit
     batch_size: int | None = 16  # structures
     batch_edges: int | None = None  # directed edges
+    batch_atoms: int | None = None  # atoms
+    prefetch: int | None = None  # batches made ahead by a thread; 2 for a GPU, 0 for a CPU when not given
     validate_every: int = 500  # steps
     save_every: int | None = None  # steps between two last.pt; at validations only when not given
     patience: int | None = None  # end after so many validations in a row without a smaller validation loss
@@ -226,9 +229,12 @@ class TrainConfig:
     def __post_init__(self):
         if self.epochs is None and self.max_steps is None and self.max_hours is None:
             raise ValueError("say when to stop: epochs, max_steps or max_hours.")
-        if self.batch_size is None and self.batch_edges is None:
-            raise ValueError("give batch_size (structures) or batch_edges (edges), or both.")
-        for name in ("epochs", "max_steps", "max_hours", "batch_size", "batch_edges", "validate_every", "save_every", "patience", "validation_frames", "print_every", "threads"):
+        if self.batch_size is None and self.batch_edges is None and self.batch_atoms is None:
+            raise ValueError("give batch_size (structures), batch_atoms (atoms) or batch_edges (edges), or several of them.")
+        if self.prefetch is not None and self.prefetch < 0:
+            raise ValueError(f"prefetch must be 0 or more, got {self.prefetch}.")
+        for name in ("epochs", "max_steps", "max_hours", "batch_size", "batch_edges", "batch_atoms", "validate_every", "save_every", "patience",
+                     "validation_frames", "print_every", "threads"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be > 0, got {value}.")
@@ -236,6 +242,11 @@ class TrainConfig:
             raise ValueError("best_by = 'stability' needs a table [train.stability] with structures.")
         if self.best_by == "forces" and not self.loss.learns_forces:
             raise ValueError("best_by = 'forces', but forces have no weight in the loss.")
+
+    @property
+    def batches_ahead(self) -> int:
+        """Batches that a thread makes ahead: on a CPU it would take its time from the step itself."""
+        return self.prefetch if self.prefetch is not None else 0 if self.device == "cpu" else 2
 
 
 def read_config(path: str | Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:
