@@ -225,7 +225,7 @@ def _say(path: str, one: Evaluated, screen: Screen) -> None:
              f"forces {errors['forces_mae_meV_A']:.3g} meV/Å" if "forces_mae_meV_A" in errors else "no forces"]
     if "stress_mae_meV_A3" in errors:
         parts.append(f"stress {errors['stress_mae_meV_A3']:.3g} meV/Å³")
-    screen.say(f"{path}: {errors['frames']} frames of {len(s['molecules'])} molecules{_left_words(one.left_out)}; {', '.join(parts)} (MAE).")
+    screen.say(f"{path}: {_some(errors['frames'], 'frame')} of {_some(len(s['molecules']), 'molecule')}{_left_words(one.left_out)}; {', '.join(parts)} (MAE).")
     rmse = [f"energy {errors['energy_rmse_meV_atom']:.3g} meV/atom ({errors['energy_rmse_meV']:.3g} meV)" if "energy_rmse_meV" in errors else "",
             f"forces {errors['forces_rmse_meV_A']:.3g} meV/Å" if "forces_rmse_meV_A" in errors else ""]
     screen.say(f"  RMSE: {', '.join(filter(None, rmse))}; angle between forces {errors.get('forces_angle_mean_deg', float('nan')):.2g} degrees on average."
@@ -255,8 +255,12 @@ def _bad_words(bad: Bad) -> str:
     return f"force on atom {bad.atom} off by {1000 * bad.force_error_eV_A:.3g} meV/Å"
 
 
+def _some(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n != 1 else ''}"
+
+
 def _left_words(left: LeftOut) -> str:
-    parts = [f"{left.isolated} isolated reference atoms"] * bool(left.isolated) + [f"{left.charged} charged frames"] * bool(left.charged)
+    parts = [_some(left.isolated, "isolated reference atom")] * bool(left.isolated) + [_some(left.charged, "charged frame")] * bool(left.charged)
     return f" ({' and '.join(parts)} left out)" if parts else ""
 
 

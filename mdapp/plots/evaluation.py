@@ -26,8 +26,8 @@ def parity(reference: np.ndarray, predicted: np.ndarray, quantity: str, unit: st
     n_values : how many values the errors are of, where the values are a sample.
     """
     with look():
-        figure, axes = panel(5.0, 4.4)
         x, y = _finite_pairs(reference, predicted)
+        figure, axes = panel(5.6 if len(x) > DOTS else 4.6, 4.4)
         _parity_into(figure, axes, x, y, bar=True)
         mae, rmse = errors or _errors(x, y, error_scale)
         _corner(axes, f"MAE {mae:.3g} {error_unit or unit}\nRMSE {rmse:.3g} {error_unit or unit}\n{_count(n_values or len(x), len(x))}")
@@ -81,7 +81,8 @@ def forces_by_element(samples: dict[str, tuple[np.ndarray, np.ndarray]], errors:
         figure = Figure(figsize=(0.4 + 2.9 * columns, 0.3 + 2.9 * rows), layout="constrained")
         panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
         for axes, (symbol, (x, y)) in zip(panels, samples.items()):
-            _parity_into(figure, axes, *_finite_pairs(x, y), bar=False)
+            x, y = _finite_pairs(x, y)
+            _parity_into(figure, axes, x, y, bar=False)
             mae, rmse = errors[symbol]
             _corner(axes, f"MAE {mae:.3g} meV/Å\nRMSE {rmse:.3g} meV/Å\n{_count(counts[symbol], len(x))}", size=8)
             axes.set_title(symbol)
@@ -130,7 +131,7 @@ def relative_energy(reference: np.ndarray, predicted: np.ndarray, molecules: np.
     molecules : (n,) which frames belong together.
     """
     with look():
-        figure, axes = panel(5.0, 4.4)
+        figure, axes = panel(5.6 if len(reference) > DOTS else 4.6, 4.4)
         x, y = 1000 * _from_means(reference, molecules), 1000 * _from_means(predicted, molecules)
         _parity_into(figure, axes, x, y, bar=True)
         mae, rmse = _errors(x, y, 1.0)
@@ -149,7 +150,7 @@ def _parity_into(figure: Figure, axes: Axes, x: np.ndarray, y: np.ndarray, *, ba
     else:
         image = _density(axes, x, y, (box, box))
         if bar:
-            figure.colorbar(image, cax=axes.inset_axes((1.04, 0.0, 0.045, 1.0)), label="values per pixel")
+            figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, label="values per pixel")
     axes.set(xlim=box, ylim=box, aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6))

@@ -117,36 +117,6 @@ def ramachandran(angles: Ramachandran) -> Figure:
         return figure
 
 
-def parity(reference: np.ndarray, predicted: np.ndarray, quantity: str, unit: str, error_unit: str | None = None, error_scale: float = 1.0) -> Figure:
-    """Predicted against reference values, with MAE and RMSE in a corner.
-
-    Parameters
-    ----------
-    reference, predicted : any equal shape, in `unit`.
-    quantity : such as "energy per atom" or "force component".
-    error_unit, error_scale : unit of the errors shown and its size, such as "meV" and 1000 for values in eV.
-    """
-    with look():
-        figure, axes = panel(4.6, 4.4)
-        x, y = np.ravel(reference), np.ravel(predicted)
-        low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
-        margin = 0.04 * (high - low) or 1.0
-        box = (low - margin, high + margin)
-        axes.plot(box, box, color=GREY, linewidth=1.0, zorder=1)
-        if len(x) <= 5000:
-            axes.scatter(x, y, s=10, color=BLUE, alpha=0.5, linewidths=0, zorder=2)
-        else:
-            counts, x_edges, y_edges = np.histogram2d(x, y, bins=160, range=(box, box))
-            shown = np.ma.masked_equal(counts.T, 0)
-            image = axes.pcolormesh(x_edges, y_edges, shown, cmap=SEQUENTIAL.reversed(), norm="log", rasterized=True, zorder=2)
-            _colour_bar(figure, axes, image, "values per pixel")
-        off = (y - x) * error_scale
-        text = f"MAE {np.abs(off).mean():.3g} {error_unit or unit}\nRMSE {np.sqrt(np.mean(off ** 2)):.3g} {error_unit or unit}\n{len(x)} values"
-        axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=9)
-        axes.set(xlabel=f"reference {quantity} / {unit}", ylabel=f"predicted {quantity} / {unit}", xlim=box, ylim=box, aspect="equal")
-        return figure
-
-
 def learning_curve(epoch: np.ndarray, curves: dict[str, np.ndarray], unit: str, title: str = "Learning curve") -> Figure:
     """Errors against the epoch on a logarithmic scale, one line a name; the best of the last curve is marked."""
     with look():

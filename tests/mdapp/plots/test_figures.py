@@ -34,7 +34,6 @@ DRAWN = {
     "gyration": lambda n: figures.gyration(GyrationRadius(np.arange(n) / 20, np.linspace(3, 4, n))),
     "bonds": lambda n: figures.bonds(BondSeries(np.arange(n) / 20, np.full(n, 0.1), np.zeros((n, 2)), np.zeros(n), 21)),
     "ramachandran": lambda n: figures.ramachandran(angles(n)),
-    "parity": lambda n: figures.parity(np.linspace(-1, 1, n), np.linspace(-1, 1.1, n), "force component", "eV/Å"),
     "learning": lambda n: figures.learning_curve(np.arange(n), {"training": np.linspace(9, 1, n), "validation": np.linspace(9, 2, n)}, "meV"),
 }
 
@@ -56,11 +55,6 @@ def test_units_stand_on_the_axes():
 
 def test_the_title_carries_the_drift():
     assert "drift 0.04545" in figures.conserved_energy(thermo(50)).axes[0].get_title(loc="left")  # 1e-6 eV/fs over 22 atoms
-
-
-def test_parity_says_its_errors():
-    figure = figures.parity(np.zeros(4), np.full(4, 0.25), "energy", "eV", "meV", 1000)
-    assert "MAE 250 meV" in figure.axes[0].texts[0].get_text()
 
 
 def test_svg_is_written_where_asked(tmp_path):
