@@ -35,12 +35,12 @@ def shows_drift(time_fs: np.ndarray) -> bool:
 def relaxations_of(length_fs: float, method: str, friction_per_ps: float, thermostat_time_fs: float) -> float | None:
     """Length of a record in relaxation times of the thermostat of an ensemble ("nvt-langevin"); None where that is not known.
 
-    Langevin dynamics takes 1/friction; what rescales velocities or has a chain takes its own time, and cannot be quicker than energy
+    Langevin dynamics and collisions take 1/friction; what rescales velocities or has a chain takes its own time, and cannot be quicker than energy
     flows within the molecule.
     """
-    if method in ("nvt-langevin", "npt-langevin"):
+    if method in ("nvt-langevin", "nvt-andersen", "npt-langevin"):
         return length_fs * friction_per_ps / 1000.0
-    return length_fs / max(thermostat_time_fs, FLOW_FS) if method in ("nvt-csvr", "npt-mtk") else None
+    return length_fs / max(thermostat_time_fs, FLOW_FS) if method in ("nvt-csvr", "nvt-nose-hoover", "npt-mtk") else None
 
 
 @dataclass(frozen=True)

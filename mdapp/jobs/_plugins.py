@@ -23,6 +23,7 @@ def ensemble_of(config: RunConfig) -> Any:
     offered = {
         "temperature_K": config.temperature, "pressure_bar": config.pressure, "friction_per_ps": config.friction,
         "thermostat_time_fs": config.thermostat_time, "barostat_time_fs": config.barostat_time, "flexible": config.flexible,
+        "cell_mask": config.cell_mask,
     }
     fields = {f.name for f in dataclasses.fields(kind)}
     values = {name: value for name, value in offered.items() if name in fields and value is not None}

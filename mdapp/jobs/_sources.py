@@ -70,7 +70,7 @@ def _run(word: str, folder: Path) -> Source:
     series = load_series(folder)
     settings = _settings(run.config)
     asked = settings.get("run", {})
-    thermostatted = asked.get("ensemble", "nve") != "nve"
+    thermostatted = asked.get("ensemble", "nve") != "nve" and not asked.get("anneal")
     summary = _json(run.summary)
     if summary is None:
         remarks.append("The run has no summary: it is still going on, or was killed.")

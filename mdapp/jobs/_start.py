@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +16,14 @@ from ase import Atoms
 from mdapp.config import RunConfig
 from mdapp.dynamics import degrees_of_freedom_of, draw_momenta
 from mdapp.errors import PotentialError, StructureError, UserError
+from mdapp.jobs._arrange import arrange, swinging_masses, tie
 from mdapp.jobs._charge import ionic_groups, settle_charge
 from mdapp.jobs._compute import device_for, set_threads
 from mdapp.jobs._long_range import settle_long_range
 from mdapp.jobs._plugins import ensemble_of, guards_of
 from mdapp.jobs._potential import LoadedPotential, file_hash, first_line, is_out_of_memory, load
 from mdapp.screen import Screen
-from mdapp.structure import check_start, read_structure
+from mdapp.structure import Finding, check_start, check_time_step, read_structure
 from mdapp.topology import find_bonds, topology_of
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Start:
     largest_force: float  # eV/Å, at the first step
     relaxation: str = ""  # a sentence, where there was one
     warnings: tuple[str, ...] = ()
+    changes: tuple[tuple[str, str], ...] = ()  # rows that say what was done to masses, and what is held
 
 
 def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] = lambda: False, *, resumed_from: Path | None = None) -> Start:
@@ -69,7 +72,7 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     atoms = read_structure(source)
     told, notes = list(atoms.info.pop("notes", ())), []
     ensemble = ensemble_of(config)
-    guards = guards_of(config.guard)
+    guards = [_for_schedule(guard, config) for guard in guards_of(config.guard)]
     device = device_for(config.device)
     threads = set_threads(config.threads, len(atoms), config.compile)
     potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile, config.electrostatics)
@@ -77,11 +80,17 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
 
     warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title, config.multiplicity, potential.knows_spin)
     warnings += settle_long_range(atoms, config.long_range_cutoff, potential, config.electrostatics)
-    for finding in check_start(atoms, potential.elements, config.timestep, bool(getattr(ensemble, "needs_cell", False)), potential.cutoff, potential.title):
-        if finding.level == "refuse":
-            raise _refusal(finding.message, config, potential)
-        (warnings if finding.level == "warn" else notes).append(finding.message)
-    bonds = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+
+    def heed(findings: list[Finding]) -> None:
+        for finding in findings:
+            if finding.level == "refuse":
+                raise _refusal(finding.message, config, potential)
+            (warnings if finding.level == "warn" else notes).append(finding.message)
+
+    heed(check_start(atoms, potential.elements, None, bool(getattr(ensemble, "needs_cell", False)), potential.cutoff, potential.title))
+    bonds, original = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc), atoms.copy()
+    changes = arrange(atoms, config, bonds)
+    heed(check_time_step(atoms, config.timestep, swinging_masses(atoms, config, bonds)))
     groups = ionic_groups(atoms, bonds)
     if groups and potential.knows_charge is False:
         warnings.append(f"{potential.title} knows no charge, but by their bonds the structure holds {groups}: it may never have seen such groups.")
@@ -90,13 +99,21 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     for note in notes:
         screen.detail(f"note: {note}")
 
-    original = atoms.copy()
     atoms.calc = potential.calculator
     force = first_force(atoms, potential, config.structure)
-    start = Start(config, original, atoms, potential, ensemble, guards, bonds, topology_of(original, bonds), file_hash(source), force, "", tuple(warnings))
+    start = Start(config, original, atoms, potential, ensemble, guards, bonds, topology_of(original, bonds), file_hash(source), force, "", tuple(warnings),
+                  tuple(changes))
     if force > STRAINED and resumed_from is None:
         _ease(start, screen, should_stop)
+    tie(start.atoms, config, bonds, start.bonds)
     return start
+
+
+def _for_schedule(guard: Any, config: RunConfig) -> Any:
+    """The guard of the temperature knows the hottest leg of a schedule; nothing is too cold then."""
+    if config.schedule is None or guard.name != "temperature" or guard.target_K is not None:
+        return guard
+    return replace(guard, target_K=config.schedule.highest_K, settle_fs=math.inf)
 
 
 def _refusal(message: str, config: RunConfig, potential: LoadedPotential) -> UserError:
@@ -175,7 +192,7 @@ def first_moment(start: Start) -> tuple[ASEStepper, list[Any]]:
     from mdapp.dynamics._stepper import ASEStepper
 
     try:
-        stepper = ASEStepper(start.atoms, start.ensemble, start.config.timestep, draw_start(start))
+        stepper = ASEStepper(start.atoms, start.ensemble, start.config.timestep, draw_start(start), schedule=start.config.schedule)
         frame = stepper.frame()
         return stepper, [guard.begin(frame, start.bonds) for guard in start.guards]
     except ValueError as error:

@@ -64,7 +64,7 @@ def check_start(
         contacts = _contacts(atoms)
         found += contacts
         if timestep_fs is not None:
-            found += _time_step(atoms, timestep_fs)
+            found += check_time_step(atoms, timestep_fs)
         if not any(finding.level == "refuse" for finding in contacts):
             bonds = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
             found += _hydrogens(atoms, bonds)
@@ -141,10 +141,11 @@ def _contacts(atoms: Atoms) -> list[Finding]:
     return [Finding("warn", f"A very short contact: {shortest} ({len(close)} pair{'s' if len(close) > 1 else ''} below {TIGHT:g} of a bond length).")]
 
 
-def _time_step(atoms: Atoms, timestep_fs: float) -> list[Finding]:
-    """The fastest vibration goes with the square root of the lightest mass."""
-    lightest = int(np.argmin(atoms.get_masses()))
-    mass = float(atoms.get_masses()[lightest])
+def check_time_step(atoms: Atoms, timestep_fs: float, masses: np.ndarray | None = None) -> list[Finding]:
+    """The fastest vibration goes with the square root of the lightest mass; `masses` (n_atoms,) where these are not the atoms' own."""
+    masses = atoms.get_masses() if masses is None else masses
+    lightest = int(np.argmin(masses))
+    mass = float(masses[lightest])
     scale = math.sqrt(mass / HYDROGEN)
     limit = (REFUSE_FS if mass < 1.5 else REFUSE_HEAVY_FS) * scale
     who = f"{chemical_symbols[atoms.numbers[lightest]]} of {mass:.3g} amu"
