@@ -40,6 +40,7 @@ from potentials.typed import to_mapping
 HEAD = ("readout", "scales", "shifts", "energy", "output", "head")
 FRAMES_TO_FIT = 4000  # of which energies are computed for the reference energies
 FRAMES_OF_AN_ELEMENT = 50  # at least, where there are so many
+NEW_ELEMENT_EASE = 1000.0  # a shift of a new element weighs so much less than that of a known one, where data leave the choice
 
 
 def parent_of(tuning: FineTuneConfig, asked: PotentialConfig, dtype: str) -> Potential:
@@ -79,10 +80,11 @@ def extended(parent: Potential, elements: Iterable[int]) -> Potential:
     """
     if parent.elements is None or set(elements) <= set(parent.elements):
         return parent
+    lineage: dict[str, Any] = getattr(parent, "lineage", {"file": f"This {type(parent).name}"})  # type: ignore[attr-defined]
     new = sorted(set(elements) - set(parent.elements))
     symbols = ", ".join(chemical_symbols[z] for z in new)
     if "elements" not in {f.name for f in fields(parent.config)}:  # type: ignore[arg-type]
-        raise TrainingError(f"{parent.lineage['file']} cannot take {symbols}: its elements cannot be changed. Leave such frames out.")  # type: ignore[index]
+        raise TrainingError(f"{lineage['file']} cannot take {symbols}: its elements cannot be changed. Leave such frames out.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         child = type(parent)(replace(parent.config, elements=(*parent.elements, *new)))  # type: ignore[arg-type,call-arg,type-var]
@@ -91,11 +93,11 @@ def extended(parent: Potential, elements: Iterable[int]) -> Potential:
     unlike = [name for name in after if name not in before or before[name].shape != after[name].shape]
     if unlike or before.keys() - after.keys():
         raise TrainingError(
-            f"{parent.lineage['file']} cannot take {symbols}: its weights have no row for another element ({(unlike or ['fewer'])[0]}). "  # type: ignore[index]
+            f"{lineage['file']} cannot take {symbols}: its weights have no row for another element ({(unlike or ['fewer'])[0]}). "
             "Leave such frames out, or train anew."
         )
     child.load_state_dict(before)
-    child.card, child.lineage = parent.card, parent.lineage
+    child.lineage = lineage  # type: ignore[assignment]
     known = torch.tensor(parent.elements)
     with torch.no_grad():
         for table in element_tables(child):
@@ -115,7 +117,8 @@ def fitted_energies(potential: Potential, dataset: Dataset, indices: np.ndarray,
 
     .. math:: \min_{\Delta_Z} \sum_k \Big( E^*_k - E_k - \sum_Z n_{kZ} \Delta_Z \Big)^2 / n_k^2
 
-    Where compositions do not determine the shifts, the smallest ones that fit as well are taken. Elements without a frame keep theirs.
+    Where compositions do not determine the shifts, the smallest ones that fit as well are taken, those of new elements free: what known
+    elements need not explain, the new ones do. Elements without a frame keep theirs.
 
     Parameters
     ----------
@@ -132,7 +135,8 @@ def fitted_energies(potential: Potential, dataset: Dataset, indices: np.ndarray,
     elements, counts = composition(dataset, chosen)
     n = counts.sum(axis=1)
     columns = [elements.index(z) for z in free if z in elements]
-    shifts = np.linalg.lstsq(counts[:, columns] / n[:, None], (dataset.energy[chosen] - predicted) / n, rcond=1e-10)[0]
+    ease = np.array([1.0 if elements[column] in energies else NEW_ELEMENT_EASE for column in columns])
+    shifts = ease * np.linalg.lstsq(ease * counts[:, columns] / n[:, None], (dataset.energy[chosen] - predicted) / n, rcond=1e-10)[0]
     found = {elements[column]: float(shift) for column, shift in zip(columns, shifts)}
     return {z: energies.get(z, 0.0) + found.get(z, 0.0) for z in sorted({*energies, *present})}
 
