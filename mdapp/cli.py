@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from mdapp import errors
-from mdapp.config import DEVICE, AnalyseConfig, CheckConfig, EvaluateConfig, RelaxConfig, ResumeConfig, RunConfig
+from mdapp.config import DEVICE, AnalyseConfig, CheckConfig, DataReportConfig, EvaluateConfig, RelaxConfig, ResumeConfig, RunConfig
 from mdapp.errors import UserError
 from mdapp.record import Record, nearest
 from mdapp.toml import fill, read_settings, to_toml
@@ -128,7 +128,7 @@ def flags() -> list[click.Parameter]:
     ]
 
 
-def settle(cls: type[Record], verb: str, given: dict[str, Any], path: str | None) -> Record:
+def settle(cls: type[Record], verb: str, given: dict[str, Any], path: str | None, where: str = "") -> Record:
     """The configuration from a file and the command line; the command line wins, also over what excludes its choice."""
     given = {key: value for key, value in given.items() if value is not None and value != ()}
     stored = read_settings(path, verb) if path else {}
@@ -136,18 +136,22 @@ def settle(cls: type[Record], verb: str, given: dict[str, Any], path: str | None
         stored = {key: value for key, value in stored.items() if key not in ("steps", "time")}
     if "ensemble" in given and given["ensemble"] != stored.get("ensemble", given["ensemble"]):
         stored = {key: value for key, value in stored.items() if key not in ("thermostat", "barostat", "pressure")}
-    return fill(cls, {**stored, **given}, f"{path}, [{verb}]" if path and not given else f"mdapp {verb}")
+    return fill(cls, {**stored, **given}, f"{path}, [{verb}]" if path and not given else where or f"mdapp {verb}")
 
 
-def add_verb(name: str, cls: type[Record], job: str, text: str) -> None:
-    """A verb whose options are the fields of `cls` and whose work is the function `job` ("module.function" in mdapp.jobs)."""
+def add_verb(name: str, cls: type[Record], job: str, text: str, within: click.Group = cli) -> None:
+    """A verb whose options are the fields of `cls` and whose work is the function `job` ("module.function" in mdapp.jobs).
+
+    `within` a group, `data` say, the verb `report` is written `mdapp data report` and its table in TOML [data-report].
+    """
+    title = name if within is cli else f"{within.name}-{name}"
 
     def work(**given: Any) -> int:
         flag = {key: given.pop(key) for key in _SCREEN_FLAGS}
-        config = settle(cls, name, given, flag["config"])
+        config = settle(cls, title, given, flag["config"], f"mdapp {title}" if within is cli else f"mdapp {within.name} {name}")
         if flag["dry_run"]:
             config = config.with_seed() if isinstance(config, RunConfig) else config
-            click.echo(to_toml(config, name), nl=False)
+            click.echo(to_toml(config, title), nl=False)
             return errors.EXIT_FINISHED
         from mdapp.screen import Screen
 
@@ -157,7 +161,7 @@ def add_verb(name: str, cls: type[Record], job: str, text: str) -> None:
             click.echo(_as_json(result.summary))
         return result.exit_code
 
-    cli.add_command(click.Command(name, callback=work, params=[*options_of(cls), *flags()], help=text, short_help=text.split("\n")[0].rstrip(".")))
+    within.add_command(click.Command(name, callback=work, params=[*options_of(cls), *flags()], help=text, short_help=text.split("\n")[0].rstrip(".")))
 
 
 def _as_json(summary: dict[str, Any]) -> str:
@@ -189,6 +193,22 @@ add_verb("check", CheckConfig, "check.check", """Check a start: every check of a
 add_verb("relax", RelaxConfig, "relax.relax", """Relax structures to their nearest minimum.""")
 add_verb("analyse", AnalyseConfig, "analyse.analyse", """Analyse trajectories: numbers and plots. Also spelled analyze.""")
 add_verb("evaluate", EvaluateConfig, "evaluate.evaluate", """Evaluate a potential: its errors on labelled data.""")
+
+
+@cli.group("data", cls=Verbs, short_help="Look at labelled data before they are learned")
+def data() -> None:
+    """Look at labelled data before they are learned.
+
+    \b
+    mdapp data report train.xyz                               what is there, and what is suspected
+    mdapp data report train.xyz --validation test.xyz         copies across the split too
+    """
+
+
+add_verb("report", DataReportConfig, "data.report", """Report on labelled data: what is there, and which frames are suspected of what.
+
+    Copies (turned and reordered ones too), atoms too close, absurd forces, energies off the fit by element, mixed levels of theory, wrong units and
+    signs. The folder holds report.png, report.svg, rejected.csv and report.json; the data stay as they are.""", within=data)
 
 
 _TRAIN = {  # keys of [train] that the command line may change; their meaning stands in the file's documentation

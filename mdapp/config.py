@@ -295,6 +295,39 @@ class EvaluateConfig(Record):
         chosen("charged", self.charged, ["refuse", "keep", "drop"])
 
 
+@dataclass(frozen=True)
+class DataReportConfig(Record):
+    """What labelled data hold, and what is suspected."""
+
+    data: tuple[str, ...] = option(help="Labelled structures, in any format that training reads.")
+    validation: tuple[str, ...] = option((), "Files that are held out: copies across the split are looked for. May be repeated.", metavar="FILE")
+    format: str | None = option(None, "Format of the data, where the file's name does not say it.", metavar="FORMAT")
+    energy_key: str | None = option(None, "Name of the energy in the data; the usual names are tried when not given.", metavar="KEY")
+    forces_key: str | None = option(None, "Name of the forces in the data; the usual names are tried when not given.", metavar="KEY")
+    key: tuple[str, ...] = option((), "LABEL=KEY for the name of another label (stress, molecule, charges, dipole, ...); may be repeated.",
+                                  metavar="LABEL=KEY")
+    unit: tuple[str, ...] = option(
+        (), "energy=UNIT, length=UNIT, forces=UNIT or stress=UNIT of the data; may be repeated. Those of the format when none is given.",
+        metavar="QUANTITY=UNIT")
+    level_of_theory: tuple[str, ...] = option(
+        (), "Of the labels: TEXT for all files, or FILE=TEXT for one; energies are compared within one level. May be repeated.", metavar="[FILE=]TEXT")
+    elements: tuple[str, ...] = option((), "Elements that are wanted, such as C,H,N,O; frames with others are counted.", metavar="SYMBOLS")
+    threshold: tuple[str, ...] = option((), "NAME=VALUE for a threshold of the checks, such as too_close=0.5; a wrong name lists them. May be repeated.",
+                                        metavar="NAME=VALUE")
+    output: str | None = option(None, "Folder of the report; FILE-data-report when not given.", short="o", metavar="FOLDER")
+    plots: bool = option(True, "Draw the page of plots.")
+
+    def check(self) -> None:
+        if not self.data:
+            raise ValueError("data: name at least one file with labelled structures.")
+        files = [*self.data, *self.validation]
+        if len(set(files)) < len(files):
+            twice = next(f for f in files if files.count(f) > 1)
+            raise ValueError(f"data: {twice} is named twice.")
+        for name in ("key", "unit", "threshold"):
+            pairs(getattr(self, name), name)
+
+
 def ensemble_names() -> list[str]:
     """Names of the house's ensembles (its files) and of installed ones, none of them imported."""
     return plugin_names("mdapp.dynamics", "mdapp.ensembles")

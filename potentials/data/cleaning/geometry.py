@@ -19,7 +19,8 @@ from potentials.neighbours.search import complete_cell
 REACH = 6.0  # Å; pairs of a periodic or large structure are looked at up to here
 ALL_PAIRS_UP_TO = 150  # atoms of an isolated structure of which all pairs are looked at
 N_DISTANCES = 32  # of the first fingerprint; the metric of the cell adds six
-N_SUMS = 4  # of the second
+N_SUMS = 6  # of the second
+CELL = 4.0  # weight of the cell's lengths in the first fingerprint: a strain of 1 % is another state
 BONDED = 1.25  # times the sum of covalent radii
 _MIX = np.random.default_rng(20).integers(1, 2**62, 512, dtype=np.uint64)  # hash values of elements and of bonds
 
@@ -32,7 +33,7 @@ class Geometry:
     shortest_A: float  # that distance, Å
     nearest: float  # median over atoms of the distance to the nearest atom over the sum of radii
     bonds: int  # hash of the bond graph; 0 for periodic structures
-    distances: np.ndarray  # (N_DISTANCES + 6,) float32, Å
+    distances: np.ndarray  # (N_DISTANCES + 6,) float32, Å (those of the cell times CELL)
     sums: np.ndarray  # (N_SUMS,) float64
 
 
@@ -81,7 +82,7 @@ def ordered_distances(s: LabelledStructure) -> np.ndarray:
     if s.pbc.any():
         r_ij = nearest_image(r_ij, s.cell, s.pbc)
         a, b, c = np.where(s.pbc[:, None], s.cell, 0.0)
-        found[N_DISTANCES:] = [np.linalg.norm(v) for v in (a, b, c, a + b, a + c, b + c)]
+        found[N_DISTANCES:] = [CELL * np.linalg.norm(v) for v in (a, b, c, a + b, a + c, b + c)]
     found[: len(i)] = np.sqrt(np.einsum("ij,ij->i", r_ij, r_ij))
     return found
 
@@ -111,9 +112,11 @@ def _upper(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sums(numbers: np.ndarray, i: np.ndarray, j: np.ndarray, d: np.ndarray, n: int, cut: bool) -> np.ndarray:
-    """Sums over pairs of smooth functions of their distance, per atom; they fade out at REACH where pairs end there."""
+    """Sums over pairs of smooth functions of their distance, per atom, and of squares and cubes of what each atom sees, which
+    tells arrangements with the same pairs apart; they fade out at REACH where pairs end there."""
     Z = numbers.astype(np.float64)
     product, mean = Z[i] * Z[j], Z[i] + Z[j]
     fade = np.where(d < REACH, (1 - (d / REACH) ** 2) ** 2, 0.0) if cut else 1.0
     slow, fast = np.exp(-d / 3.0) * fade, np.exp(-d) * fade
-    return np.array([slow.sum(), (slow * product).sum(), (fast * mean).sum(), (np.sqrt(product) * fast * d).sum()]) / n
+    seen = np.bincount(i, Z[j] * fast, n) + np.bincount(j, Z[i] * fast, n)  # (n_atoms,)
+    return np.array([slow.sum(), (slow * product).sum(), (fast * mean).sum(), (np.sqrt(product) * fast * d).sum(), (Z * seen**2).sum(), (seen**3).sum()]) / n

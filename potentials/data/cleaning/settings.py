@@ -10,6 +10,7 @@ class CleaningSettings:
 
     exact_copy: float = 1e-4  # Å; distances between atoms differ by less (root mean square): the same geometry
     near_copy: float = 0.02  # Å; so near, two frames say the same; MD frames 1 fs apart are
+    correlated: float = 0.1  # part of the frames that are near copies, from which on it is a suspicion
     contradiction: float = 1e-3  # eV/atom; the same geometry with energies further apart
     too_close: float = 0.6  # of the sum of covalent radii; the shortest real bonds stand at 0.77
     overlap: float = 0.3  # the same; no reference method gives a sound label there

@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from potentials.data.cleaning.geometry import Geometry, measure, nearest_image
+from potentials.data.cleaning.geometry import N_DISTANCES, N_SUMS, Geometry, measure, nearest_image
 from potentials.data.labelled import LabelledStructure
 
 FORCE_EDGES = np.logspace(-6, 6, 241)  # eV/Å, bins of the histogram of |F|
 SAMPLE = 600  # frames kept of each composition of a file, and fewer where they are large:
 SAMPLE_ATOMS = 12_000  # of one composition
 SAMPLED_COMPOSITIONS = 40  # of a file
+STIFF = 0.1  # eV/Å³ (16 GPa), a soft elastic modulus
 STEP = 0.3  # Å; consecutive frames nearer than this (root mean square) are a step of a trajectory
-_COLUMNS = ("file", "index", "molecule", "composition", "n_atoms", "energy", "largest_force", "rms_force", "net_force", "charge", "periodic",
-            "held_out", "finite", "shortest", "shortest_A", "nearest", "bonds", "step_energy", "step_work")  # fmt: skip
+_COLUMNS = ("file", "index", "molecule", "composition", "n_atoms", "energy", "largest_force", "rms_force", "net_force", "charge", "periodic", "level",
+            "held_out", "finite", "shortest", "shortest_A", "nearest", "bonds", "strain", "volume", "step_energy", "step_work")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class FrameTable:
 
     files: tuple[str, ...]
     molecules: tuple[str, ...]
+    levels: tuple[str, ...]  # of theory, as they were named; one without a name where they were not
     elements: np.ndarray  # (n_elements,) atomic numbers, ascending
     compositions: np.ndarray  # (n_compositions, n_elements) atoms of each element
     file: np.ndarray  # (n_frames,) which of `files`
@@ -42,12 +44,15 @@ class FrameTable:
     net_force: np.ndarray  # (n_frames,) eV/Å, |sum over atoms|
     charge: np.ndarray  # (n_frames,) e
     periodic: np.ndarray  # (n_frames,) bool
+    level: np.ndarray  # (n_frames,) which of `levels`
     held_out: np.ndarray  # (n_frames,) bool, of a validation file
     finite: np.ndarray  # (n_frames,) bool, positions and labels are numbers
     shortest: np.ndarray  # (n_frames,), see `geometry.Geometry`; so the next three and the fingerprints
     shortest_A: np.ndarray
     nearest: np.ndarray
     bonds: np.ndarray
+    strain: np.ndarray  # (n_frames,) eV/atom, V |stress|² / (2 n STIFF): what a strained cell stores at most; NaN without stress
+    volume: np.ndarray  # (n_frames,) Å³; NaN where not all three directions are periodic
     step_energy: np.ndarray  # (n_frames,) eV, energy minus that of the frame before, where that is a small step away
     step_work: np.ndarray  # (n_frames,) eV, minus the work of the forces on that step, by the trapezium rule
     distances: np.ndarray  # (n_frames, N_DISTANCES + 6) float32, Å
@@ -83,13 +88,16 @@ class Collector:
         self._seen: dict[tuple[int, int], int] = {}
         self._rng = np.random.default_rng(seed)
         self._before: LabelledStructure | None = None
-        self._at = (0, -1, False)  # file, index in it, held out
+        self._levels: dict[str, int] = {}
+        self._at = (0, -1, 0, False)  # file, index in it, level of theory, held out
+        self._before_file = -1
 
-    def reading(self, path: Any, frames: Iterable[LabelledStructure], *, held_out: bool = False) -> Iterator[LabelledStructure]:
+    def reading(self, path: Any, frames: Iterable[LabelledStructure], *, level: str = "", held_out: bool = False) -> Iterator[LabelledStructure]:
         """The frames of a file, counted as they pass; those that come back to `add` are rows of this file."""
         file = self._files.setdefault(str(path), len(self._files))
+        theory = self._levels.setdefault(level, len(self._levels))
         for index, s in enumerate(frames):
-            self._at = (file, index, held_out)
+            self._at = (file, index, theory, held_out)
             yield s
 
     def watching(self, frames: Iterable[LabelledStructure]) -> Iterator[LabelledStructure]:
@@ -100,7 +108,7 @@ class Collector:
 
     def add(self, s: LabelledStructure) -> None:
         """Enter one frame."""
-        file, index, held_out = self._at
+        file, index, level, held_out = self._at
         n = len(s.numbers)
         finite = _finite(s)
         forces = s.forces if s.forces is not None and finite else None
@@ -110,10 +118,12 @@ class Collector:
         counts = np.bincount(s.numbers, minlength=120).astype(np.int32)
         composition = self._compositions.setdefault(counts.tobytes(), len(self._compositions))
         step_energy, step_work = self._step(s, file) if finite else (np.nan, np.nan)
+        volume = abs(float(np.linalg.det(s.cell))) if s.pbc.all() else np.nan
+        strain = np.nan if s.stress is None or not finite else volume * float((s.stress**2).sum()) / (2 * n * STIFF)
         row = (file, index, self._molecules.setdefault(s.molecule, len(self._molecules)), composition, n, energy,
                norms.max() if len(norms) else np.nan, np.sqrt((norms**2).mean() / 3) if len(norms) else np.nan,
-               np.nan if forces is None else float(np.linalg.norm(forces.sum(axis=0))), s.charge, bool(s.pbc.any()), held_out, finite,
-               g.shortest, g.shortest_A, g.nearest, g.bonds, step_energy, step_work)  # fmt: skip
+               np.nan if forces is None else float(np.linalg.norm(forces.sum(axis=0))), s.charge, bool(s.pbc.any()), level, held_out, finite,
+               g.shortest, g.shortest_A, g.nearest, g.bonds, strain, volume, step_energy, step_work)  # fmt: skip
         for name, value in zip(_COLUMNS, row):
             self._columns[name].append(value)
         self._distances.append(g.distances)
@@ -130,12 +140,12 @@ class Collector:
         """The table of what came in."""
         compositions = np.array([np.frombuffer(key, dtype=np.int32) for key in self._compositions]).reshape(-1, 120)
         elements = np.flatnonzero(compositions.any(axis=0))
-        kinds = {"bonds": np.int64, "periodic": bool, "held_out": bool, "finite": bool, "file": np.int32, "index": np.int64, "molecule": np.int32,
+        kinds = {"bonds": np.int64, "periodic": bool, "held_out": bool, "finite": bool, "file": np.int32, "level": np.int32, "index": np.int64, "molecule": np.int32,
                  "composition": np.int32, "n_atoms": np.int32}  # fmt: skip
         columns = {name: np.array(values, dtype=kinds.get(name, np.float64)) for name, values in self._columns.items()}
         width, n_sums = len(_NOTHING.distances), len(_NOTHING.sums)
         return FrameTable(
-            tuple(self._files), tuple(self._molecules), elements, compositions[:, elements], **columns,
+            tuple(self._files), tuple(self._molecules), tuple(self._levels) or ("",), elements, compositions[:, elements], **columns,
             distances=np.array(self._distances, dtype=np.float32).reshape(-1, width), sums=np.array(self._sums).reshape(-1, n_sums),
             force_counts=self._counts.copy(), samples=dict(self._samples),
         )  # fmt: skip
@@ -185,4 +195,4 @@ def _finite(s: LabelledStructure) -> bool:
     return all(value is None or bool(np.isfinite(value).all()) for value in values)
 
 
-_NOTHING = Geometry(np.nan, np.nan, np.nan, 0, np.full(38, np.nan, dtype=np.float32), np.full(4, np.nan))
+_NOTHING = Geometry(np.nan, np.nan, np.nan, 0, np.full(N_DISTANCES + 6, np.nan, dtype=np.float32), np.full(N_SUMS, np.nan))

@@ -40,8 +40,10 @@ def copies(table: FrameTable, settings: CleaningSettings) -> Iterable[Finding]:
     leaks = near & (table.held_out != table.held_out[other])
     yield from finding("near copy across the split", "{n} of training so near to one of validation that the validation error is too good.",
                        leaks, apart, settings.near_copy, "Å", others=other)
-    yield from finding("near copy", "{n} so near to another one that they add little: consecutive steps of a trajectory, perhaps. Keep fewer of them.",
-                       near & ~leaks, apart, settings.near_copy, "Å", others=other)
+    correlated = (near & ~leaks).sum() > settings.correlated * len(table)
+    advice = ": the steps of a trajectory. Keep fewer of them, and split by time." if correlated else ", too few to matter."
+    yield from finding("near copy", "{n} so near to another one that they add little" + advice,
+                       near & ~leaks, apart, settings.near_copy, "Å", others=other, note=not correlated)
 
 
 def originals(table: FrameTable, settings: CleaningSettings) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +58,7 @@ def originals(table: FrameTable, settings: CleaningSettings) -> tuple[np.ndarray
         frames = frames[np.argsort(~table.held_out[frames], kind="stable")]
         frames = _collapse(table, frames, settings.exact_copy, other, apart)
         _near(table, frames, settings.near_copy, other, apart)
-        _reordered(table, frames[other[frames] < 0], other, apart)
+        _reordered(table, frames[other[frames] < 0], settings.contradiction / 10, other, apart)
     for frames in grouped(table.composition, table.finite & (table.n_atoms == 1)).values():  # a lone atom has one geometry, if it has no cell
         for cell in {tuple(c) for c in table.distances[frames]}:
             same = frames[(table.distances[frames] == cell).all(axis=1) & (table.charge[frames] == table.charge[frames[0]])]
@@ -98,8 +100,8 @@ def _near(table: FrameTable, frames: np.ndarray, limit: float, other: np.ndarray
                 break
 
 
-def _reordered(table: FrameTable, frames: np.ndarray, other: np.ndarray, apart: np.ndarray) -> None:
-    """Mark frames with the same sums over pairs as an earlier one: its atoms stand in another order."""
+def _reordered(table: FrameTable, frames: np.ndarray, energy: float, other: np.ndarray, apart: np.ndarray) -> None:
+    """Mark frames with the same sums over pairs and the same energy as an earlier one: its atoms stand in another order."""
     if len(frames) < 2:
         return
     sums = table.sums[frames]
@@ -108,9 +110,15 @@ def _reordered(table: FrameTable, frames: np.ndarray, other: np.ndarray, apart: 
     d, near = cKDTree(scaled).query(scaled, k=min(4, len(frames)), distance_upper_bound=2.0)
     for place in np.flatnonzero(np.isfinite(d[:, 1])):
         for neighbour in near[place]:
-            if neighbour < place and other[frames[neighbour]] < 0 and np.allclose(table.distances[frames[neighbour], -6:], table.distances[frames[place], -6:], atol=1e-4):
+            if neighbour < place and other[frames[neighbour]] < 0 and _alike(table, frames[neighbour], frames[place], energy):
                 other[frames[place]], apart[frames[place]] = frames[neighbour], 0.0
                 break
+
+
+def _alike(table: FrameTable, a: int, b: int, energy: float) -> bool:
+    """Whether two frames have the same cell, and energies within `energy` eV/atom where both have one."""
+    off = abs(table.energy[a] - table.energy[b]) / table.n_atoms[a]
+    return bool(np.allclose(table.distances[a, -6:], table.distances[b, -6:], atol=1e-3) and not off > energy)
 
 
 def _between(table: FrameTable, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -18,6 +18,8 @@ from potentials.data.cleaning.table import FrameTable
 ENOUGH = 10  # frames of one composition for a median and a spread of their own
 SOFT = 1.5  # eV/Å², a soft mean force constant: what forces can explain, they do
 STRAINED = 1.4  # times the forces of the lower cluster: the upper one is hotter or strained, and lies high for that
+UNIFORM = 1e-3  # of volumes that are one
+CELLS = 0.5  # eV/atom that cells of several volumes may differ by where there is no stress to tell
 FEWEST = 3  # frames of a level of theory that is one
 
 
@@ -27,31 +29,41 @@ def energies(table: FrameTable, settings: CleaningSettings) -> Iterable[Finding]
     if not chosen.any():
         return
     per_atom = np.where(chosen, table.energy / table.n_atoms, np.nan)
-    explained = np.nan_to_num(3 * table.rms_force**2 / (2 * SOFT))  # eV/atom
+    explained = strained(table)
     off = np.zeros(len(table))
     limit = np.full(len(table), np.inf)
-    for frames in grouped(table.composition, chosen).values():
+    for frames in grouped(_by_level(table), chosen).values():
         if len(frames) >= ENOUGH:
             x = per_atom[frames]
             off[frames] = x - np.median(x)
             limit[frames] = np.maximum(settings.energy_sigmas * spread(x), settings.energy_floor) + explained[frames]
+            if np.ptp(table.volume[frames]) > UNIFORM * np.median(table.volume[frames]) and np.isnan(table.strain[frames]).any():
+                limit[frames] += CELLS  # nobody says what the cells store
     wrong = np.abs(off) > limit
     smallest = float(limit[wrong].min()) if wrong.any() else float("nan")
     yield from finding("energy off", f"{{n}} with an energy more than {settings.energy_sigmas:g} robust standard deviations off the median of its composition, "
                        "which its forces do not explain.", wrong, np.abs(off), smallest, "eV/atom")
-    yield from _formulas(table, chosen & ~wrong, settings)
+    for level in range(len(table.levels)):
+        yield from _formulas(table, chosen & ~wrong & (table.level == level), settings)
+    if len(table.files) > 1 and len(np.unique(table.composition[chosen])) > 1 and not fit_by_element(table, chosen)[1]:
+        yield Finding("undetermined", "There are too few compositions to tell whether energies of different molecules are of one level of theory; "
+                      "isolated atoms or a molecule in all files would tell.", note=True)
 
 
 def levels(table: FrameTable, settings: CleaningSettings) -> Iterable[Finding]:
     """Energies of one molecule in two clusters with a wide gap between them: two levels of theory, or two zeros of energy.
 
-    Frames of one bond graph are compared, so that isomers are told apart; of periodic structures those of one composition
-    with volumes alike are one kind, as their cells have no bond graph.
+    Frames of one bond graph are compared, so that isomers are told apart; periodic ones have none, and those of one
+    composition are compared. Levels that were named apart are a suspicion of their own.
     """
+    if len(table.levels) > 1:
+        names = ", ".join(f"'{name}'" for name in table.levels)
+        yield Finding("mixed levels", f"The files are labelled at {len(table.levels)} levels of theory ({names}): their energies have no common zero. Train on one of them.",
+                      files=tuple(int(f) for f in np.unique(table.file)))
     chosen = usable(table)
-    kind = table.composition.astype(np.int64) * 1_000_003 ^ table.bonds
+    kind = _by_level(table) * 1_000_003 ^ table.bonds
     found: list[tuple[int, float, np.ndarray]] = []
-    for frames in grouped(kind, chosen & (~table.periodic | (table.n_atoms > 1))).values():
+    for frames in grouped(kind, chosen).values():
         order = frames[np.argsort(table.energy[frames], kind="stable")]
         for cut, gap in _gaps(table.energy[order], settings):
             low, high = order[:cut], order[cut:]
@@ -77,6 +89,11 @@ def usable(table: FrameTable) -> np.ndarray:
     return table.labelled & table.finite & ((table.n_atoms > 1) | table.periodic)
 
 
+def strained(table: FrameTable) -> np.ndarray:
+    """Energy that forces and stress can explain, (n_frames,), eV/atom: that of soft springs and of a soft elastic body."""
+    return np.nan_to_num(3 * table.rms_force**2 / (2 * SOFT)) + np.nan_to_num(table.strain)
+
+
 def element_energies(table: FrameTable) -> tuple[np.ndarray, np.ndarray, bool]:
     """Energies by element (n_elements,), residuals (n_frames,), eV/atom, and whether compositions outnumber elements."""
     chosen = usable(table)
@@ -86,6 +103,11 @@ def element_energies(table: FrameTable) -> tuple[np.ndarray, np.ndarray, bool]:
     return E, np.where(chosen, residuals(table, E), np.nan), telling
 
 
+def _by_level(table: FrameTable) -> np.ndarray:
+    """(n_frames,) one code a composition and named level of theory."""
+    return table.composition.astype(np.int64) * len(table.levels) + table.level
+
+
 def _formulas(table: FrameTable, chosen: np.ndarray, settings: CleaningSettings) -> Iterable[Finding]:
     if not chosen.any():
         return
@@ -93,7 +115,7 @@ def _formulas(table: FrameTable, chosen: np.ndarray, settings: CleaningSettings)
     if not telling:
         return
     off = residuals(table, E)
-    explained = np.nan_to_num(3 * table.rms_force**2 / (2 * SOFT))
+    explained = strained(table)
     groups = grouped(table.composition, chosen)
     medians = {c: float(np.median(off[k] - np.minimum(explained[k], np.maximum(off[k], 0)))) for c, k in groups.items()}
     scale = max(spread(np.array(list(medians.values()))), settings.energy_floor)

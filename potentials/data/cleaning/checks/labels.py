@@ -20,8 +20,8 @@ def labels(table: FrameTable, settings: CleaningSettings) -> Iterable[Finding]:
     if not (no_forces.all() or (table.n_atoms[no_forces] == 1).all()):
         yield from finding("no forces", "{n} without forces, beside others that have them.", no_forces, np.full(len(table), np.nan), np.nan, note=True)
     charged = table.charge != 0
-    mixed = "of a set that has neutral ones too: a potential that knows no total charge cannot tell them apart." if not charged.all() else "; all of them."
-    yield from finding("charged", "{n} with a total charge " + mixed, charged, table.charge, 0.0, "e", note=True)
+    mixed = ", beside neutral ones: a potential that knows no total charge cannot tell them apart." if not charged.all() else ": all of them."
+    yield from finding("charged", "{n} with a total charge" + mixed, charged, table.charge, 0.0, "e", note=True)
     yield from rare_elements(table, settings)
 
 
