@@ -15,7 +15,7 @@ _REDRAW_S = 0.25
 _PLAIN_LINE_S = 10.0
 _TENTH_S = 1.0  # a short job's tenths do not follow each other faster
 _STYLES = {
-    "sound": "bold green", "finished": "bold green", "ready": "bold green", "suspect": "bold yellow", "interrupted": "bold yellow",
+    "sound": "bold green", "finished": "bold green", "ready": "bold green", "suspect": "bold yellow", "too short": "bold yellow", "interrupted": "bold yellow",
     "stopped": "bold red", "broken": "bold red", "not converged": "bold red",
 }  # fmt: skip
 

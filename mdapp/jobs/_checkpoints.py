@@ -6,13 +6,15 @@ from typing import Any
 
 from mdapp.config import RunConfig
 from mdapp.errors import RunFolderError
+from mdapp.jobs._rewind import Rewinder
 from mdapp.trajectory import RunFolder, ThermoWriter, TrajectoryWriter, save_checkpoint
 from potentials.typed import to_mapping
 
 SHARE = 0.02  # of the time of a run may be spent on its restart states
 PHYSICAL = (
-    "ensemble", "thermostat", "barostat", "temperature", "pressure", "timestep", "friction", "thermostat_time", "barostat_time", "flexible", "ensemble_option",
-    "replicas", "seed", "dtype", "charge", "multiplicity", "every", "guard", "on_event", "long_range_cutoff", "electrostatics", "compile",
+    "ensemble", "thermostat", "barostat", "temperature", "pressure", "timestep", "friction", "thermostat_time", "barostat_time", "flexible",
+    "ensemble_option", "anneal", "cell_mask", "heavy_hydrogens", "constrain_hydrogens", "freeze", "replicas", "seed", "dtype", "charge",
+    "multiplicity", "every", "guard", "on_event", "rewinds", "long_range_cutoff", "electrostatics", "compile",
 )  # fmt: skip
 
 
@@ -36,15 +38,27 @@ class Checkpoints:
     The last state that was offered can always be written later (`flush`), with the lengths that the files had at that moment.
     """
 
-    def __init__(self, folder: RunFolder, identity: dict[str, Any], trajectory: TrajectoryWriter, thermo: ThermoWriter):
-        self.folder, self.identity, self.trajectory, self.thermo = folder, identity, trajectory, thermo
+    def __init__(self, folder: RunFolder, identity: dict[str, Any], trajectory: TrajectoryWriter, thermo: ThermoWriter, rewinder: Rewinder | None = None):
+        self.folder, self.identity, self.trajectory, self.thermo, self.rewinder = folder, identity, trajectory, thermo, rewinder
         self._pending: dict[str, Any] | None = None
         self._written_at, self._cost_s = -1e9, 0.0
 
     def __call__(self, stepper: dict[str, Any], watches: dict[str, dict[str, Any]]) -> None:
-        self._pending = {**self.identity, "stepper": stepper, "watches": watches, "trajectory": self.trajectory.state()}
+        self._pending = self._whole(stepper, watches, self.trajectory.state())
         if time.monotonic() - self._written_at >= self._cost_s / SHARE:
             self.flush()
+
+    def _whole(self, stepper: dict[str, Any], watches: dict[str, dict[str, Any]], trajectory: dict[str, int]) -> dict[str, Any]:
+        rewinds = None if self.rewinder is None else self.rewinder.state()
+        return {**self.identity, "stepper": stepper, "watches": watches, "trajectory": trajectory, "rewinds": rewinds}
+
+    def take_back(self, stepper: dict[str, Any], mark: dict[str, Any]) -> None:
+        """Go back to a mark on the disk too. The restart states know fewer frames before there are fewer, so that a kill in between does no harm."""
+        for _ in range(2):  # the one before the last as well
+            self._pending = self._whole(stepper, mark["watches"], mark["trajectory"])
+            self.flush()
+        self.trajectory.rewind(mark["trajectory"])
+        self.thermo.rewind(int(mark["stepper"]["step"]))
 
     def flush(self) -> None:
         """Write the last state offered, if it is not written yet. The frames that it knows are on the disk before it."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mdapp import version
 from mdapp.analysis.statistics import Drift, Mean
-from mdapp.analysis.verdict import judge, relaxations_of, shows_drift
+from mdapp.analysis.verdict import JUDGED_FS, judge, relaxations_of, shows_drift
 from mdapp.config import RunConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_STOPPED
 from mdapp.jobs._charge import charge_words, state_words
@@ -37,12 +38,15 @@ def header(start: Start, folder: Path | None, first_step: int = 0) -> list[tuple
     far = long_range_words(start.original, c.long_range_cutoff, p, c.electrostatics)
     if far:
         rows.append(("long range", far))
+    rows += start.changes
     rows.append(("ensemble", ensemble_words(c, start.ensemble)))
+    if c.schedule is not None:
+        rows.append(("schedule", str(c.schedule)))
     done = f", going on at step {first_step}" if first_step else ""
     frames = f"a frame every {c.every} ({shown_time(c.every * c.timestep)})"
     rows.append(("length", f"{c.steps} steps of {c.timestep:g} fs = {shown_time(c.length_fs)}, {frames}{done}"))
     names = [guard.name for guard in start.guards]
-    rows.append(("guards", f"{', '.join(names) or 'off (non-finite numbers still stop the run)'}; on event: {c.on_event}"))
+    rows.append(("guards", f"{', '.join(names) or 'off (non-finite numbers still stop the run)'}; on event: {c.on_event}{f', at most {c.rewinds} times' if c.on_event == 'rewind' else ''}"))
     code = ", compiled (the first step takes up to a minute or two)" if c.compile else ""
     rows.append(("machine", f"{c.device}, {p.dtype}, {c.threads} thread{'s' if c.threads != 1 else ''}, seed {c.seed}{code}"))
     if folder is not None:
@@ -104,6 +108,8 @@ def ensemble_words(config: RunConfig, ensemble: Any) -> str:
     for field, text in shown.items():
         if hasattr(ensemble, field):
             words.append(text.format(getattr(ensemble, field)))
+    if getattr(ensemble, "cell_mask", None):
+        words.append(f"cell vectors {ensemble.cell_mask}")
     return ", ".join(words)
 
 
@@ -139,34 +145,47 @@ class Speed:
 class Ending:
     """The verdict on a run as far as it has come, and why."""
 
-    verdict: str  # sound, suspect or stopped
+    verdict: str  # sound, suspect, too short or stopped
     status: str  # finished, interrupted or stopped
     why: str
     exit_code: int
 
 
-def ending(outcome: Outcome, config: RunConfig, reason: str | None, numbers: Numbers, warnings: dict[str, int]) -> Ending:
-    """Sound, suspect or stopped.
+def ending(outcome: Outcome, config: RunConfig, reason: str | None, numbers: Numbers, warnings: dict[str, int],
+           rewinds: Sequence[dict[str, Any]] = (), start_warnings: Sequence[str] = ()) -> Ending:
+    """Sound, suspect, too short to tell, or stopped.
 
     Parameters
     ----------
     reason : why the loop was asked to stop, where it was.
     warnings : how often each guard raised an alarm, in all sessions of the run.
+    rewinds : the run's returns to an earlier moment.
+    start_warnings : what was said of the start; those that cast doubt on all that follows make the run suspect.
     """
-    at = f"step {outcome.step} of {config.steps} ({shown_time(outcome.step * config.timestep)})"
+    length_fs = outcome.step * config.timestep
+    at = f"step {outcome.step} of {config.steps} ({shown_time(length_fs)})"
     if outcome.reason == "guard":
         verdict = outcome.verdicts[-1]
-        return Ending("stopped", "stopped", f"guard {verdict.monitor} at {at}: {verdict.reason}.", EXIT_GUARD)
-    target = None if config.ensemble == "nve" else config.temperature
-    relaxations = relaxations_of(outcome.step * config.timestep, config.method, config.friction, config.thermostat_time)
+        tried = f" {len(rewinds)} rewind{'s' if len(rewinds) != 1 else ''} did not help." if rewinds else ""
+        return Ending("stopped", "stopped", f"guard {verdict.monitor} at {at}: {verdict.reason}.{tried}", EXIT_GUARD)
+    target = None if config.ensemble == "nve" or config.schedule is not None else config.temperature
+    relaxations = relaxations_of(length_fs, config.method, config.friction, config.thermostat_time)
     judgement = judge(drift=numbers.drift if numbers.long_enough else None, temperature=numbers.temperature, target_K=target, warnings=warnings,
                       relaxations=relaxations)
-    word = "suspect" if judgement.reasons else "sound"
-    praise = ", no guard raised an alarm" + ("." if numbers.long_enough else "; too short to judge a drift.")
-    doubt = f", but {'; '.join(judgement.reasons)}." if judgement.reasons else praise
+    doubts = list(judgement.reasons)
+    if rewinds:
+        monitors = ", ".join(dict.fromkeys(str(entry["monitor"]) for entry in rewinds))
+        doubts.append(f"it was rewound {len(rewinds)} time{'s' if len(rewinds) != 1 else ''} (guard {monitors})")
+    doubts += [warning.split(". ")[0].rstrip(".") for warning in start_warnings if "relaxation of the start changed" in warning]
+    if doubts:
+        word, said = "suspect", f", but {'; '.join(doubts)}."
+    elif length_fs < JUDGED_FS:
+        word, said = "too short", f", no guard raised an alarm; {shown_time(length_fs)} {'is' if length_fs == 1 else 'are'} too short to tell whether it is sound."
+    else:
+        word, said = "sound", ", no guard raised an alarm" + ("." if numbers.long_enough else "; too few frames to judge a drift.")
     if outcome.reason == "finished":
-        return Ending(word, "finished", f"finished {config.steps} steps ({shown_time(config.length_fs)}){doubt}", EXIT_FINISHED)
-    return Ending(word, "interrupted", f"interrupted by {reason or 'request'} at {at}{doubt}", EXIT_STOPPED)
+        return Ending(word, "finished", f"finished {config.steps} steps ({shown_time(config.length_fs)}){said}", EXIT_FINISHED)
+    return Ending(word, "interrupted", f"interrupted by {reason or 'request'} at {at}{said}", EXIT_STOPPED)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import time
 from collections import Counter
@@ -13,25 +14,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ase.data import chemical_symbols
-
 from mdapp.dynamics._stepper import ASEStepper
 from mdapp.errors import EXIT_STOPPED, Interrupted, OutputError
 from mdapp.frame import Frame
 from mdapp.jobs._charge import stated_multiplicity
 from mdapp.jobs._checkpoints import Checkpoints, physical
+from mdapp.jobs._failure import failure_of, watched
 from mdapp.jobs._live import Live
 from mdapp.jobs._log import Teller
 from mdapp.jobs._long_range import long_range_summary
 from mdapp.jobs._potential import file_hash, first_line, is_out_of_memory
+from mdapp.jobs._memory import out_of_memory_words
 from mdapp.jobs._report import Ending, Speed, ending, numbers_of, versions
+from mdapp.jobs._rewind import MARK_EVERY, Rewinder
 from mdapp.jobs._start import Start
 from mdapp.jobs._stopping import Stopping
-from mdapp.simulation import Event, Outcome, simulate
+from mdapp.simulation import Alarms, Event, Outcome, simulate
 from mdapp.trajectory import EventLog, RunFolder, ThermoWriter, TrajectoryWriter, read_events, save_event_frames, write_frames
+from mdapp.trajectory.events import standing
 from mdapp.trajectory.files import write_text
 
 CHECK_EVERY = 10  # steps between two looks of the guards
+MOST_EVENT_FILES = 20  # in one session: a run that warns for weeks does not fill the disk
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class RunResult:
     """How a run ended."""
 
     folder: Path
-    verdict: str  # sound, suspect or stopped
+    verdict: str  # sound, suspect, too short or stopped
     exit_code: int
     summary: dict[str, Any]
 
@@ -60,7 +64,19 @@ class Session:
     stopping: Stopping
     teller: Teller
     state: dict[str, Any] | None = None  # the restart state that it goes on from
-    alarms: Counter[str] = field(default_factory=Counter)
+    counted: Counter[str] = field(default_factory=Counter)  # how often each guard spoke, in all sessions of the run
+    alarms: Alarms = field(default_factory=Alarms)
+    rewinder: Rewinder | None = None
+    event_files: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        if self.start.config.on_event == "rewind":
+            self.rewinder = Rewinder(self.stepper, self.watches, self.alarms, self.start.config.rewinds, int(self.start.config.seed or 0))
+        if self.state is not None:
+            if "alarms" in self.state["watches"]:
+                self.alarms.restore(self.state["watches"]["alarms"])
+            if self.rewinder is not None and self.state.get("rewinds") is not None:
+                self.rewinder.restore(self.state["rewinds"])
 
     @property
     def first_step(self) -> int:
@@ -81,20 +97,30 @@ def go(session: Session) -> RunResult:
     thermo = ThermoWriter(folder.path, None if resume is None else resume["last_step"])
     identity = {
         "run_id": session.run_id, "settings": physical(config), "potential": start.potential.fingerprint, "structure": start.structure_hash,
-        "input": file_hash(folder.input), "bonds": start.bonds, "relaxation": start.relaxation,
+        "input": file_hash(folder.input), "bonds": start.bonds, "relaxation": start.relaxation, "start_warnings": list(start.warnings),
     }  # fmt: skip
-    checkpoints = Checkpoints(folder, identity, trajectory, thermo)
+    checkpoints = Checkpoints(folder, identity, trajectory, thermo, session.rewinder)
     live = Live(session.teller.screen, config.steps or 0, first, config.timestep, len(start.atoms))
-    live.alarms |= set(session.alarms)
+    live.alarms |= set(session.counted)
+    rewinder = session.rewinder
     try:
         if state is None:
-            checkpoints(session.stepper.state(), {w.monitor: w.state() for w in session.watches})
+            checkpoints(session.stepper.state(), {w.monitor: w.state() for w in (*session.watches, session.alarms)})
         live.begun = time.perf_counter()
-        outcome = simulate(
-            session.stepper, config.steps or 0, session.watches, [trajectory, thermo],
-            every=config.every, check_every=CHECK_EVERY, checkpoint_every=config.every, should_stop=session.stopping,
-            on_checkpoint=checkpoints, on_event=_event_writer(session, live), on_check=live, stop_on_guard=config.on_event == "stop",
-        )  # fmt: skip
+        resumed = first > 0
+        while True:
+            outcome = simulate(
+                session.stepper, config.steps or 0, session.watches, [trajectory, thermo],
+                every=config.every, check_every=CHECK_EVERY, checkpoint_every=config.every, should_stop=session.stopping,
+                on_checkpoint=checkpoints, mark_every=MARK_EVERY if rewinder else None,
+                on_mark=(lambda stepper, watches: rewinder.mark(stepper, watches, trajectory.state())) if rewinder else None,
+                on_event=_event_writer(session, live), on_recording=lambda event, frames: _keep_frames(session, event, frames),
+                on_check=live, alarms=session.alarms, stop_on_guard=config.on_event != "warn", resumed=resumed,
+            )  # fmt: skip
+            if outcome.reason != "guard" or rewinder is None or rewinder.is_exhausted:
+                break
+            _go_back(session, rewinder, outcome, checkpoints)
+            resumed = True
         seconds = time.perf_counter() - live.begun
         session.teller.screen.end_live()
         checkpoints.flush()
@@ -114,7 +140,7 @@ def _event_writer(session: Session, live: Live) -> Callable[[Event, Frame], None
     def write(event: Event, frame: Frame) -> None:
         v = event.verdict
         live.alarms.add(v.monitor)
-        session.alarms[v.monitor] += 1
+        session.counted[v.monitor] += 1
         kind = "guard" if v.level == "stop" else "warning"
         log.write(kind, event.step, event.time_fs, v.reason, monitor=v.monitor, level=v.level, atoms=list(v.atoms), value=v.value, limit=v.limit)
         session.teller.warn(f"{v.monitor} at step {event.step} ({event.time_fs / 1000:.3f} ps): {v.reason}.")
@@ -122,55 +148,79 @@ def _event_writer(session: Session, live: Live) -> Callable[[Event, Frame], None
     return write
 
 
+def _keep_frames(session: Session, event: Event, frames: tuple[Frame, ...]) -> None:
+    """What the flight recorder held around an event."""
+    if len(session.event_files) < MOST_EVENT_FILES:
+        path = save_event_frames(session.folder.path, event.verdict.monitor, event.step, frames)
+        if path is not None:
+            session.event_files.append(path.name)
+
+
+def _go_back(session: Session, rewinder: Rewinder, outcome: Outcome, checkpoints: Checkpoints) -> None:
+    """A guard has stopped the run: back to a sound moment, on the disk as in memory."""
+    event = outcome.events[-1]
+    _keep_frames(session, event, outcome.recorded)
+    mark = rewinder.back(event)
+    to_step, substeps = session.stepper.step_number, session.stepper.substeps
+    said = (f"Rewind {len(rewinder.history)} of {rewinder.limit}: back to step {to_step} ({session.stepper.time_fs / 1000:.3f} ps), on with steps of "
+            f"{session.stepper.timestep_fs / substeps:g} fs")
+    EventLog(session.folder.path).write("rewind", event.step, event.time_fs, said + ".", to_step=to_step, substeps=substeps, number=len(rewinder.history),
+                                        monitor=event.verdict.monitor)
+    session.teller.warn(said + ".")
+    checkpoints.take_back(session.stepper.state(), mark)
+    session.counted = earlier_alarms(session.folder, to_step)
+
+
 def _close(session: Session, outcome: Outcome, speed: Speed) -> RunResult:
     """The last files, the verdict, the closing block."""
     start, folder, config = session.start, session.folder, session.start.config
     if outcome.last_sound is not None:
         write_frames(folder.final, [outcome.last_sound], like=start.original)
-    event_frames = save_event_frames(folder.path, outcome.verdicts[-1].monitor, outcome.recorded) if outcome.reason == "guard" else None
+    if outcome.reason == "guard":
+        _keep_frames(session, outcome.events[-1], outcome.recorded)
     if session.stopping.reason is not None and folder.stop.exists():
         folder.stop.unlink(missing_ok=True)  # it has done its work; left there it would stop the resumed run too
     if outcome.reason == "stopped":
         EventLog(folder.path).write("stop", outcome.step, outcome.step * config.timestep, f"Stopped by {session.stopping.reason}.")
-    warnings = session.alarms if outcome.reason != "guard" else session.alarms - Counter([outcome.verdicts[-1].monitor])
+    warnings = session.counted if outcome.reason != "guard" else session.counted - Counter([outcome.verdicts[-1].monitor])
+    rewinds = [] if session.rewinder is None else session.rewinder.history
     numbers = numbers_of(folder.path, len(start.atoms))
-    end = ending(outcome, config, session.stopping.reason, numbers, dict(warnings))
+    end = ending(outcome, config, session.stopping.reason, numbers, dict(warnings), rewinds, start.warnings)
     summary = {
         "verdict": end.verdict, "status": end.status, "why": end.why, "exit_code": end.exit_code, "folder": str(folder.path),
         "steps": outcome.step, "steps_asked": config.steps, "time_ps": session.stepper.time_fs / 1000,
-        "failure": _failure(outcome, start), "warnings": dict(warnings),
+        "failure": failure_of(outcome, start), "warnings": dict(warnings), "rewinds": rewinds, **watched(session.watches, start), "event_files": session.event_files,
         **numbers.summary, "ms_per_step": speed.ms_per_step, "ns_per_day": speed.ns_per_day, "session_steps": speed.steps, "session_seconds": speed.seconds,
         "n_atoms": len(start.atoms), "formula": start.original.get_chemical_formula("hill"), "charge": start.original.info.get("charge", 0),
-        "multiplicity": stated_multiplicity(start.original), **long_range_summary(start.original, start.potential, config.electrostatics),
         "method": config.method, "seed": config.seed, "device": config.device, "dtype": start.potential.dtype, "threads": config.threads,
         "potential": start.potential.source, "potential_sha256": start.potential.fingerprint, "structure_sha256": start.structure_hash,
         "relaxation": start.relaxation or None, "start_warnings": list(start.warnings), "versions": versions(),
     }  # fmt: skip
-    write_text(folder.summary, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    write_text(folder.summary, json.dumps(_plain(summary), indent=1, allow_nan=False) + "\n")
     rows = list(numbers.rows)
     if speed.ms_per_step is not None and speed.ns_per_day is not None:
         rows.append(("speed", f"{speed.ms_per_step:.3g} ms/step, {speed.ns_per_day:.3g} ns/day"))
-    if event_frames is not None:
-        rows.append(("event", f"{event_frames} holds the {len(outcome.recorded)} steps before it, {folder.final.name} the last sound frame"))
+    if session.event_files:
+        more = f" and {len(session.event_files) - 1} more" if len(session.event_files) > 1 else ""
+        rows.append(("events", f"{session.event_files[-1]}{more}: all steps around an alarm; {folder.final.name} is the last sound frame"))
     rows.append(("output", str(folder.path)))
     session.teller.screen.close(end.verdict, end.why, rows, next_command(end, folder.path))
     session.teller.rows(f"{end.verdict}: {end.why}", rows)
     return RunResult(folder.path, end.verdict, end.exit_code, summary)
 
 
+def _plain(value: Any) -> Any:
+    """Null for numbers that are not finite, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def next_command(end: Ending, folder: Path) -> str:
     """What to type next."""
     return f"mdapp {'resume' if end.exit_code == EXIT_STOPPED else 'analyse'} {shlex.quote(str(folder))}"
-
-
-def _failure(outcome: Outcome, start: Start) -> dict[str, Any] | None:
-    """When and why a guard ended the run."""
-    if outcome.reason != "guard":
-        return None
-    event = outcome.events[-1]
-    v = event.verdict
-    atoms = [{"index": int(k), "element": chemical_symbols[start.original.numbers[k]]} for k in v.atoms[:20]]
-    return {"step": event.step, "time_ps": event.time_fs / 1000, "monitor": v.monitor, "reason": v.reason, "atoms": atoms}
 
 
 def _save_what_can_be(checkpoints: Checkpoints, trajectory: TrajectoryWriter, thermo: ThermoWriter) -> None:
@@ -194,8 +244,7 @@ def _explained(error: Exception, session: Session) -> Exception:
         return Interrupted(f"{at}: {error}")
     if is_out_of_memory(error):
         session.teller.error(error)
-        size = f"{len(session.start.atoms)} atoms"
-        return Interrupted(f"{at}: not enough memory on {session.start.config.device} for {size}. {again} --device cpu, or on a larger device.")
+        return Interrupted(f"{at}: {out_of_memory_words(error, len(session.start.atoms), session.start.config.device)} {again} --device cpu, or on a larger device.")
     session.teller.error(error)
     described = RuntimeError(f"{at}: {type(error).__name__}: {first_line(error)}")
     described.run_log = session.teller.path  # type: ignore[attr-defined]
@@ -213,6 +262,5 @@ def summary_of(folder: RunFolder) -> dict[str, Any] | None:
 
 def earlier_alarms(folder: RunFolder, step: int) -> Counter[str]:
     """How often each guard spoke in earlier sessions, up to the step from which the run goes on."""
-    found = (e for e in read_events(folder.path) if e.get("kind") in ("guard", "warning") and int(e.get("step", 0)) <= step)
-    distinct = {(e.get("step"), str(e.get("monitor"))) for e in found}
-    return Counter(monitor for _, monitor in distinct)
+    found = standing(read_events(folder.path))
+    return Counter(str(e.get("monitor")) for e in found if e.get("kind") in ("guard", "warning") and int(e.get("step", 0)) <= step)

@@ -46,7 +46,7 @@ def check(config: CheckConfig, screen: Screen | None = None) -> CheckResult:
         first = stepper.frame()
         begun = time.perf_counter()
         try:
-            outcome = simulate(stepper, config.probe, watches, every=config.probe, check_every=1, should_stop=stopping, stop_on_guard=config.on_event == "stop")
+            outcome = simulate(stepper, config.probe, watches, every=config.probe, check_every=1, should_stop=stopping, stop_on_guard=config.on_event != "warn")
         except Exception as error:
             memory = "Not enough memory. " if is_out_of_memory(error) else ""
             where = f"failed in the probe at step {stepper.step_number} ({type(error).__name__})"

@@ -78,7 +78,7 @@ def _go_on(
     """The session that follows on a restart state."""
     from mdapp.dynamics._stepper import ASEStepper
 
-    start.structure_hash, start.bonds, start.relaxation, start.warnings = state["structure"], state["bonds"], str(state["relaxation"]), ()
+    start.structure_hash, start.bonds, start.relaxation, start.warnings = state["structure"], state["bonds"], str(state["relaxation"]), tuple(state.get("start_warnings", ()))
     teller = Teller(screen, folder.log)
     done = int(state["stepper"]["step"])
     rows = header(start, folder.path, done)
@@ -89,7 +89,7 @@ def _go_on(
     if summary is not None and summary.get("exit_code") == EXIT_GUARD:
         teller.warn(f"This run was stopped by a guard at step {summary.get('steps')}; it goes on from step {done} and will meet the same event again.")
     try:
-        stepper = ASEStepper(_with_momenta(start, state), start.ensemble, start.config.timestep, _generator())
+        stepper = ASEStepper(_with_momenta(start, state), start.ensemble, start.config.timestep, _generator(), schedule=start.config.schedule)
         stepper.restore(state["stepper"])
         first = stepper.frame()
         watches = [guard.begin(first, start.bonds) for guard in start.guards]

@@ -65,12 +65,26 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
     return events
 
 
-def save_event_frames(folder: Path, kind: str, frames: Sequence[Frame]) -> Path | None:
-    """The frames before an event as `event-KIND-STEP.extxyz`, full rate; None where there are none."""
+def standing(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events of the trajectory as it stands: a restart or a rewind takes back what was said of later steps, which are made again."""
+    kept: list[dict[str, Any]] = []
+    for event in events:
+        back_to = event.get("step") if event.get("kind") == "restart" else event.get("to_step") if event.get("kind") == "rewind" else None
+        if back_to is not None:
+            kept = [e for e in kept if int(e.get("step", 0)) <= int(back_to)]
+        kept.append(event)
+    return kept
+
+
+def save_event_frames(folder: Path, kind: str, step: int, frames: Sequence[Frame]) -> Path | None:
+    """The frames around an event as `event-KIND-STEP.extxyz`, full rate; None where there are none. Of two events of one name both are kept."""
     if not frames:
         return None
     word = re.sub(r"[^A-Za-z0-9]+", "-", kind).strip("-").lower() or "event"
-    path = Path(folder) / f"event-{word}-{frames[-1].step}.extxyz"
+    path, number = Path(folder) / f"event-{word}-{step}.extxyz", 1
+    while path.exists() or path.is_symlink():
+        number += 1
+        path = Path(folder) / f"event-{word}-{step}-{number}.extxyz"
     write_frames(path, frames)
     return path
 

@@ -39,6 +39,10 @@ class ThermoWriter:
             self._lines = Lines(self.path)
             self._lines.write(HEADER)
             return
+        self._open(resume_at)
+
+    def _open(self, resume_at: int) -> None:
+        """The table with its lines up to a step."""
         if self.path.exists():
             steps = read_thermo(self.path)["step"]
             kept = steps[steps <= resume_at]
@@ -46,6 +50,11 @@ class ThermoWriter:
         self._lines = Lines(self.path, lambda line: line == HEADER or int(line.split(",", 1)[0]) <= resume_at)
         if not self.path.stat().st_size:
             self._lines.write(HEADER)
+
+    def rewind(self, step: int) -> None:
+        """Takes back the lines after a step."""
+        self._lines.close()
+        self._open(step)
 
     def write(self, frame: Frame) -> None:
         """One line."""

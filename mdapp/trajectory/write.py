@@ -174,6 +174,18 @@ class TrajectoryWriter:
         self._last_fold = time.monotonic()
         self._fold_cost = self._last_fold - begin
 
+    def rewind(self, state: dict[str, int]) -> None:
+        """Takes back all frames after the moment at which `state` gave this.
+
+        A process that is killed meanwhile leaves all of them or none, so a checkpoint of that moment has to be on the disk before.
+        """
+        n_frames, last_step = int(state["n_frames"]), int(state["last_step"])
+        if n_frames == self._n_frames:
+            return
+        self.fold()
+        store.cut(self.path, n_frames)
+        self._n_frames, self._last_step = n_frames, last_step
+
     def sync(self) -> None:
         """All frames so far are on the disk when this returns: call it before the checkpoint that knows them."""
         if self._journal is not None:

@@ -110,7 +110,7 @@ def test_every_plain_value_survives_toml(value):
         ({"seed": -1}, "seed must be >= 0"),
         ({"device": "gpu"}, "device must be cpu"),
         ({"dtype": "float16"}, "dtype"),
-        ({"on_event": "rewind"}, "not available yet"),
+        ({"on_event": "rewind", "rewinds": 0}, "rewinds"),
         ({"on_event": "explode"}, "on_event"),
         ({"guard": ["temprature"]}, "did you mean 'temperature'"),
         ({"guard": ["temperature:5"]}, "expected key=value, got '5'"),

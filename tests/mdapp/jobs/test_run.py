@@ -34,7 +34,7 @@ def run(**changes):
 
 def test_a_run_leaves_what_is_promised():
     result = run()
-    assert (result.exit_code, result.verdict, str(result.folder)) == (0, "sound", "runs/ar-nvt-20K")
+    assert (result.exit_code, result.verdict, str(result.folder)) == (0, "too short", "runs/ar-nvt-20K")
     names = {p.name for p in result.folder.iterdir()}
     assert names == {
         "run.toml",
@@ -195,7 +195,7 @@ def test_a_guard_stops_the_run_keeps_the_last_sound_frame_and_says_why(capsys):
     summary = json.loads(Path("o/summary.json").read_text())
     assert summary["verdict"] == "stopped" and summary["exit_code"] == 4
     assert (
-        summary["failure"]["monitor"] == "finite" and summary["failure"]["atoms"] == [{"index": 3, "element": "Ar"}] and 20 < summary["failure"]["step"] <= 40
+        summary["failure"]["monitor"] == "finite" and summary["failure"]["atoms"] == [{"index": 3, "element": "Ar", "name": "AR4:AR"}] and 20 < summary["failure"]["step"] <= 40
     )
     assert all(np.isfinite(f.forces).all() and np.isfinite(f.positions).all() for f in read_frames("o"))
     (event,) = read_events("o")

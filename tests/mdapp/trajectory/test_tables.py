@@ -11,6 +11,7 @@ from runs import ethanol, frame
 
 from mdapp.errors import OutputError, RunFolderError
 from mdapp.structure import read_structure
+from mdapp.trajectory.events import standing
 from mdapp.trajectory import EventLog, ThermoWriter, load_series, read_events, read_frames, save_event_frames, write_frames, write_input
 from mdapp.trajectory.thermo import COLUMNS, read_thermo
 
@@ -83,10 +84,19 @@ def test_events_are_json_lines_without_nan(tmp_path):
 
 def test_frames_of_an_event_are_kept_under_a_plain_name(tmp_path):
     frames = [frame(ethanol(), step) for step in range(3)]
-    path = save_event_frames(tmp_path, "../Energy Drift!", frames)
+    path = save_event_frames(tmp_path, "../Energy Drift!", 2, frames)
     assert path == tmp_path / "event-energy-drift-2.extxyz"
     assert [f.step for f in read_frames(path)] == [0, 1, 2]
-    assert save_event_frames(tmp_path, "x", []) is None
+    assert save_event_frames(tmp_path, "../Energy Drift!", 2, frames) == tmp_path / "event-energy-drift-2-2.extxyz"
+    assert save_event_frames(tmp_path, "x", 1, []) is None
+
+
+def test_what_was_said_of_steps_that_are_made_again_no_longer_stands(tmp_path):
+    log = EventLog(tmp_path)
+    for kind, step, more in (("warning", 10, {}), ("warning", 50, {}), ("guard", 60, {}), ("rewind", 60, {"to_step": 20}), ("warning", 30, {}),
+                             ("warning", 80, {}), ("stop", 90, {}), ("restart", 70, {})):  # fmt: skip
+        log.write(kind, step, step / 2, "said", **more)
+    assert [(e["kind"], e["step"]) for e in standing(read_events(tmp_path))] == [("warning", 10), ("rewind", 60), ("warning", 30), ("restart", 70)]
 
 
 def test_snapshots_hold_velocities_forces_and_names(tmp_path):

@@ -1,0 +1,146 @@
+"""After an alarm a run goes back, takes the stretch again in smaller steps, and leaves a folder as if nothing unsound had been there."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.cluster import Icosahedron
+
+from mdapp.config import ResumeConfig, RunConfig
+from mdapp.jobs import _rewind
+from mdapp.jobs.resume import resume
+from mdapp.jobs.run import run
+from mdapp.trajectory import load_checkpoint, read_events, read_frames
+from mdapp.trajectory.thermo import read_thermo
+
+HOLED = {"structure": "ar.xyz", "potential": "ase:jobs.strangers:Holed", "temperature": 30.0, "timestep": 4.0, "every": 10, "friction": 5.0, "device": "cpu", "threads": 1}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Icosahedron("Ar", 2, latticeconstant=5.4).write("ar.xyz")
+    for name, steps in (("MARK_EVERY", 40), ("MARGIN", 20), ("SETTLED", 80)):  # a short run is to see all of it
+        monkeypatch.setattr(_rewind, name, steps)
+    monkeypatch.setattr("mdapp.jobs._session.MARK_EVERY", 40)
+
+
+def settings(**changes):
+    return RunConfig(**{**HOLED, "steps": 900, "seed": 3, "on_event": "rewind", "output": "a", **changes})
+
+
+def same_run(a, b):
+    first, second = list(read_frames(a)), list(read_frames(b))
+    assert [f.step for f in first] == [f.step for f in second]
+    for f, g in zip(first, second):
+        assert all(np.array_equal(getattr(f, name), getattr(g, name)) for name in ("time_fs", "positions", "momenta", "conserved_energy")), f.step
+    assert Path(a, "thermo.csv").read_bytes() == Path(b, "thermo.csv").read_bytes()
+    x, y = (load_checkpoint(Path(p)).state for p in (a, b))
+    assert all(np.array_equal(x["stepper"][k], y["stepper"][k]) for k in x["stepper"]) and x["rewinds"]["history"] == y["rewinds"]["history"]
+
+
+def test_without_rewinds_the_run_would_end():
+    result = run(settings(on_event="stop"))
+    assert result.exit_code == 4 and 100 < result.summary["failure"]["step"] < 900
+
+
+@pytest.mark.parametrize("ensemble", [{}, {"thermostat": "csvr", "seed": 4}], ids=["langevin", "csvr"])
+def test_a_rewound_run_finishes_and_holds_no_unsound_frame(ensemble):
+    result = run(settings(rewinds=30, **ensemble))
+    assert (result.exit_code, result.verdict) == (0, "suspect") and "rewound" in result.summary["why"], result.summary["why"]
+    history = result.summary["rewinds"]
+    assert history and all(e["to_step"] <= max(0, e["step"] - 20) and e["substeps"] >= 2 and e["monitor"] for e in history)
+    frames = list(read_frames("a"))
+    assert [f.step for f in frames] == list(range(0, 901, 10)) and [f.time_fs for f in frames] == [4.0 * s for s in range(0, 901, 10)]
+    assert read_thermo(Path("a/thermo.csv"))["step"].tolist() == [f.step for f in frames]
+    pairs = np.triu_indices(13, 1)
+    for f in frames:
+        assert np.linalg.norm(f.positions[pairs[0]] - f.positions[pairs[1]], axis=1).min() > 3.499 and f.temperature_K < 300
+    conserved = np.array([f.conserved_energy for f in frames])
+    assert np.ptp(conserved) < 0.02, "what the integrator lost at the hole must not be in the books"
+    kinds = [e["kind"] for e in read_events(Path("a"))]
+    assert kinds.count("rewind") == kinds.count("guard") == len(history)
+    assert len(list(Path("a").glob("event-*.extxyz"))) == len(history)
+    assert json.loads(Path("a/summary.json").read_text())["rewinds"] == history
+
+
+def test_the_step_is_smaller_after_a_rewind_and_as_asked_once_it_is_sound_again():
+    result = run(settings(rewinds=30))
+    last = max(e["step"] for e in result.summary["rewinds"])
+    state = load_checkpoint(Path("a")).state["stepper"]
+    assert 300 < last < 500 and result.summary["rewinds"][0]["substeps"] == 2
+    assert int(state["substeps"]) == 1 and float(state["timestep_fs"]) == 4.0
+
+
+def test_a_step_that_is_too_long_is_halved_until_the_run_holds():
+    """Without any noise: only the smaller step can help."""
+    from mdapp.dynamics import draw_momenta, ensembles
+    from mdapp.simulation import Alarms, ASEStepper, simulate
+    from toys import methanol
+
+    atoms, rng = methanol(), np.random.default_rng(1)
+    atoms.set_momenta(draw_momenta(atoms, 300.0, rng))
+    stepper, alarms = ASEStepper(atoms, ensembles.get("nve")(), 12.0, rng), Alarms()
+    rewinder = _rewind.Rewinder(stepper, [], alarms, limit=10, seed=1)
+    for _ in range(10):
+        outcome = simulate(stepper, 400, mark_every=40, on_mark=lambda state, watches: rewinder.mark(state, watches, {}), alarms=alarms, record=0)
+        if outcome.reason == "finished":
+            break
+        rewinder.back(outcome.events[-1])
+    assert outcome.reason == "finished" and rewinder.history and stepper.time_fs == 4800.0
+
+
+def test_when_rewinds_are_used_up_the_guard_ends_the_run():
+    result = run(settings(rewinds=1, temperature=60.0, steps=5000))
+    assert result.exit_code == 4 and len(result.summary["rewinds"]) == 1 and "1 rewind did not help" in result.summary["why"]
+    last = [f.step for f in read_frames("a")][-1]
+    assert last <= result.summary["failure"]["step"]
+
+
+@pytest.mark.parametrize("cuts", [(130,), (333, 335), (100, 250, 400, 401, 620)])
+def test_a_rewound_run_that_is_interrupted_equals_one_that_was_not(cuts, monkeypatch):
+    from mdapp.jobs import _session
+
+    run(settings(rewinds=30))
+    for k, cut in enumerate((*cuts, None)):
+        reached = []
+
+        def simulate(stepper, steps, *words, cut=cut, reached=reached, **options):
+            asked = options["should_stop"]
+
+            def stops():
+                if stepper.step_number == cut and not reached:
+                    reached.append(cut)
+                    asked.reason = "the test"
+                return asked()
+
+            return plain(stepper, steps, *words, **{**options, "should_stop": stops})
+
+        plain = _session.simulate
+        with monkeypatch.context() as patch:
+            patch.setattr(_session, "simulate", simulate)
+            result = run(settings(rewinds=30, output="b")) if k == 0 else resume(ResumeConfig("b"))
+        assert result.exit_code == (0 if cut is None else 3)
+    same_run("a", "b")
+    told = [[(e["step"], e["message"]) for e in read_events(Path(p)) if e["kind"] == "rewind"] for p in ("a", "b")]
+    assert told[0] == told[1]
+
+
+def test_killed_between_restart_state_and_cut_the_run_goes_on_from_the_mark(monkeypatch):
+    """The restart state of the mark is on the disk before frames are taken back."""
+    from mdapp.trajectory import TrajectoryWriter
+
+    run(settings(rewinds=30))
+
+    class Killed(BaseException):
+        pass
+
+    def dies(self, state):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrajectoryWriter, "rewind", dies)
+        with pytest.raises(Killed):
+            run(settings(rewinds=30, output="b"))
+    assert resume(ResumeConfig("b")).exit_code == 0
+    same_run("a", "b")
