@@ -110,9 +110,11 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
 
 
 def _for_schedule(guard: Any, config: RunConfig) -> Any:
-    """The guard of the temperature knows the hottest leg of a schedule; nothing is too cold then."""
-    if config.schedule is None or guard.name != "temperature" or guard.target_K is not None:
+    """The guard of the temperature knows the thermostat's target; of a schedule the hottest leg, and nothing is too cold then."""
+    if guard.name != "temperature" or guard.target_K is not None or config.ensemble == "nve":
         return guard
+    if config.schedule is None:
+        return replace(guard, target_K=config.temperature)
     return replace(guard, target_K=config.schedule.highest_K, settle_fs=math.inf)
 
 
