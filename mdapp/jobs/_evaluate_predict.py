@@ -109,16 +109,13 @@ class ByPotential:
             yield from self._evaluate(dataset, half, periodic, forces, stress)
 
     def _predict(self, dataset: Dataset, chosen: np.ndarray, periodic: bool, forces: bool, stress: bool) -> Predictions:
-        import torch
-
         from potentials.derivatives import energy_forces_stress
         from potentials.graph import sum_over_atoms
 
         graph = dataset.batch(chosen).graph.to(self.device)
         if self._compile_now() and forces and not stress:
-            with torch.no_grad():
-                energy, f = self.compiled(graph)
-            return Predictions(energy.detach().numpy(), f.detach().double().numpy())
+            energy, f = self.compiled(graph)
+            return Predictions(energy.numpy(), f.double().numpy())
         begin = time.perf_counter()
         r = energy_forces_stress(self.potential, graph, forces=forces, stress=stress)
         charges = None if r.outputs.charges is None else r.outputs.charges.detach().double()
@@ -129,9 +126,9 @@ class ByPotential:
 
     def _compile_now(self) -> bool:
         if self.may_compile and self.compiled is None and self.plain_s > COMPILING_PAYS_S:
-            from potentials.runtime.compiled import CompiledEnergyForces
+            from potentials.runtime.compiled_batches import CompiledBatches
 
-            self.compiled = CompiledEnergyForces(self.potential)
+            self.compiled = CompiledBatches(self.potential)
         return self.compiled is not None
 
 

@@ -57,6 +57,11 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def found(data="data.xyz", potential="emt", **options):
     result = evaluate(EvaluateConfig(data=(data,), potential=(potential,), device="cpu", threads=1, **options))
     return result.summary["data"][data]
@@ -87,12 +92,12 @@ def test_the_folder_holds_tables_that_agree_with_errors_json(here):
     assert main(["evaluate", "data.xyz", "-p", potential_file("p.pt"), "-o", "errors", "--worst", "3", "-q", "--device", "cpu"]) == 0
     summary = json.loads((here / "errors/errors.json").read_text())
     one = summary["data"]["data.xyz"]
-    frames = list(csv.DictReader(open("errors/frames.csv", newline="")))
+    frames = rows_of("errors/frames.csv")
     assert [int(row["frame"]) for row in frames] == list(range(10))
     errors = np.array([float(row["error_meV_atom"]) for row in frames])
     assert np.abs(errors).mean() == pytest.approx(one["errors"]["energy_mae_meV_atom"], rel=1e-4) and errors.mean() == pytest.approx(one["energy_offset_meV_atom"], rel=1e-4)
-    assert {row["element"] for row in csv.DictReader(open("errors/elements.csv", newline=""))} == {"H", "C", "O"}
-    assert {row["molecule"] for row in csv.DictReader(open("errors/molecules.csv", newline=""))} == {"H2O", "CH3OH"} == set(one["conformers"]["molecules"])
+    assert {row["element"] for row in rows_of("errors/elements.csv")} == {"H", "C", "O"}
+    assert {row["molecule"] for row in rows_of("errors/molecules.csv")} == {"H2O", "CH3OH"} == set(one["conformers"]["molecules"])
     assert {"force_bins.csv", "conformers.csv", "worst.csv", "worst.extxyz"} <= {p.name for p in (here / "errors").iterdir()}
     pictures = sorted((here / "errors").glob("*.png"))
     assert len(pictures) == 6 and all(p.stat().st_size > 5000 for p in pictures)
@@ -182,7 +187,7 @@ def test_charge_is_of_each_frame_or_of_the_option(here):
     write("ions.xyz", frames, format="extxyz")
     assert found("ions.xyz", file, dtype="float64")["errors"]["energy_mae_meV"] < 1e-4
     told = found("ions.xyz", file, dtype="float64", charge=1, output="e")
-    predicted = [float(row["predicted_energy_eV"]) for row in csv.DictReader(open("e/frames.csv", newline=""))]
+    predicted = [float(row["predicted_energy_eV"]) for row in rows_of("e/frames.csv")]
     assert predicted == pytest.approx([frames[1].info["REF_energy"]] * 3, abs=2e-6) and told["errors"]["energy_mae_meV"] > 1
 
 
@@ -211,7 +216,7 @@ def test_ase_calculators_are_told_charge_and_multiplicity(here, monkeypatch):
     frames[1].info["charge"] = -1
     write("ions.xyz", frames, format="extxyz")
     found("ions.xyz", "ase:ase.calculators.lj:LennardJones", multiplicity=3)
-    assert seen == [(0, 3), (-1, 3)]
+    assert list(dict.fromkeys(seen)) == [(0, 3), (-1, 3)]
 
 
 def test_long_range_cutoff_and_ewald_reach_the_potential(here, capsys):
@@ -336,7 +341,7 @@ def test_several_files_are_told_apart(here):
 
 @pytest.mark.parametrize("words, code, claim", [
     (["none.xyz", "-p", "emt"], 5, "No file none.xyz"), (["data.xyz", "-p", "emt", "-o", "."], 2, "exists already"),
-    (["data.xyz", "-p", "emt", "--charged", "maybe"], 2, "charged 'maybe' is unknown"), (["data.xyz", "-p", "emt", "--worst", "-1"], 2, "worst must be >= 0"),
+    (["data.xyz", "-p", "emt", "--charged", "maybe"], 2, "charged: got 'maybe'; allowed: refuse, keep, drop"), (["data.xyz", "-p", "emt", "--worst", "-1"], 2, "worst must be >= 0"),
     (["data.xyz", "-p", "emt", "-o", "data.xyz/e"], 2, "Cannot write to"), (["empty.xyz", "-p", "emt"], 5, "no frames"),
 ])  # fmt: skip
 def test_what_cannot_be_evaluated_is_refused_and_leaves_nothing(here, capsys, words, code, claim):
