@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import numpy as np
@@ -78,7 +78,8 @@ def read_ase_traj(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[
     units = units or Units()
     index = -1
     try:
-        with _PlainReader(path) as reader:
+        with path.open("rb") as file:
+            reader = _PlainReader(file, path.stat().st_size)
             if reader.get_tag() != "ASE-Trajectory":
                 raise DataError(f"{path} is no ASE trajectory, but a file tagged '{reader.get_tag()}'.")
             first = reader.item(0) if len(reader) else {}
@@ -101,9 +102,9 @@ def read_ase_traj(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[
 class _PlainReader(ulm.Reader):
     """ASE's reader of .traj files that builds arrays and plain values only, no larger than the file."""
 
-    def __init__(self, path: Path):
-        self._file_size = path.stat().st_size
-        super().__init__(path)
+    def __init__(self, file: BinaryIO, size: int):
+        self._file_size = size
+        super().__init__(file)
 
     def _read_data(self, index: int) -> dict[str, Any]:
         self._fd.seek(self._offsets[index])

@@ -2,8 +2,8 @@
 
 A dump says neither its units nor its elements (unless asked to): `units` gives LAMMPS's style, and elements come from a column
 `element`, from a list by type, or from the masses of a data file. Atoms are put in the order of their id, which changes from
-frame to frame in a dump. The cell's corner is moved to the origin; coordinates may be x, xs, xu or xsu, boxes orthogonal, triclinic
-or general. Energies are not in a dump: they may come from a log (Step, PotEng) or an .npz beside it.
+frame to frame in a dump. Coordinates may be x, xs, xu or xsu, boxes orthogonal, triclinic or general; the cell's corner need not be
+the origin, and positions stay where they are. Energies are not in a dump: they may come from a log (Step, PotEng) or an .npz beside it.
 
 LAMMPS manual, pages `dump`, `Howto_triclinic` and `units`.
 """
@@ -131,11 +131,11 @@ def _structure(d: _Dumped, keys: LabelKeys, units: Units, config: LammpsConfig, 
 
 
 def _positions(d: _Dumped, source: str) -> np.ndarray:
-    """(n_atoms, 3) in the dump's unit of length, from the cell's corner."""
+    """(n_atoms, 3) in the dump's unit of length and frame of reference."""
     for names, scaled in ((("x", "y", "z"), False), (("xu", "yu", "zu"), False), (("xs", "ys", "zs"), True), (("xsu", "ysu", "zsu"), True)):
         if set(names) <= set(d.columns):
             xyz = np.stack([d.columns[name] for name in names], axis=1)
-            return xyz @ d.cell if scaled else xyz - d.origin
+            return d.origin + xyz @ d.cell if scaled else xyz
     raise DataError(f"No coordinates in {source}: looked for x y z, xu yu zu, xs ys zs and xsu ysu zsu; there: {', '.join(d.columns)}.")
 
 

@@ -69,6 +69,8 @@ def _molecule(name: str, group: h5py.Group, path: Path, keys: LabelKeys, units: 
     energies = np.ravel(_values(group, energy_key, where)) * units.to_eV
     forces = _values(group, gradient_key, where) * ((-1.0 if gradient_key.endswith("gradient") else 1.0) * units.to_eV_per_angstrom)
     numbers, charge = _elements_and_charge(group, where)
+    if not positions.size:
+        return  # a molecule of which no conformation was kept
     if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
         raise DataError(f"conformations has shape {positions.shape}, expected (n_frames, {len(numbers)}, 3) ({where}).")
     if len(energies) != len(positions) or forces.shape != positions.shape:
