@@ -26,6 +26,8 @@ DEVICE = "cpu, cuda, cuda:N, or auto: the GPU when there is one."
 _DTYPE = "Precision of the potential: float32 or float64; its own when not given."
 _CHARGE = "Total charge of the structure in e, where the file does not say it or says it wrongly."
 _THREADS = "CPU threads of the potential; chosen by the size of the system and the free cores when not given."
+_RADIAL_TABLE = "With --compile or on a GPU, in single precision: read the filters of a distance from a table, whose error is below rounding and stated."
+_CUDA_GRAPHS = "On a GPU: capture a step once and replay it; without, every kernel is launched by itself."
 _COMPILE = "Evaluate the potential by compiled code (CPU): a minute at the first step, then two to three times as fast; for long runs."
 _LONG_RANGE = ("Cutoff of the long-range terms of a potential that has them, or none for all pairs; all pairs of an isolated molecule and "
                "12 Å in a cell when not given.")
@@ -81,6 +83,8 @@ class RunConfig(Record):
     long_range_cutoff: float | str | None = option(None, _LONG_RANGE, metavar="Å|none")
     electrostatics: Literal["pairs", "ewald"] | None = option(None, _ELECTROSTATICS, metavar="pairs|ewald")
     compile: bool = option(False, _COMPILE)
+    radial_table: bool = option(True, _RADIAL_TABLE)
+    cuda_graphs: bool = option(True, _CUDA_GRAPHS)
 
     def check(self) -> None:
         _common(self)
@@ -228,6 +232,8 @@ class RelaxConfig(Record):
     long_range_cutoff: float | str | None = option(None, _LONG_RANGE, metavar="Å|none")
     electrostatics: Literal["pairs", "ewald"] | None = option(None, _ELECTROSTATICS, metavar="pairs|ewald")
     compile: bool = option(False, _COMPILE)
+    radial_table: bool = option(True, _RADIAL_TABLE)
+    cuda_graphs: bool = option(True, _CUDA_GRAPHS)
 
     def check(self) -> None:
         _common(self)

@@ -23,6 +23,8 @@ from potentials.derivatives import energy_forces_stress
 from potentials.potential import Potential
 from potentials.registry import UnknownName
 from potentials.runtime.evaluator import Derive, Evaluator, System
+from potentials.runtime.radial_table import TableError, has_radial_filters, with_radial_table
+from potentials.runtime.replayed_derivatives import ReplayedDerivatives
 
 SHIPPED = files("potentials") / "shipped"
 
@@ -41,6 +43,9 @@ class PotentialCalculator(Calculator):
     skin : Å, of the neighbour list.
     name : how messages call it.
     compiled : evaluate by compiled code (CPU only): two to three times as fast, after a minute at the first calculation.
+    cuda_graphs : on a GPU, capture the evaluation once and replay it at every step; False launches every kernel by itself.
+    radial_table : read radial filters from a table (see `potentials.runtime.radial_table`) where that pays: compiled or replayed evaluation
+        in single precision, whose rounding is larger than the table's error. ``calculator.radial_table`` then holds that error.
 
     Raises
     ------
@@ -50,10 +55,15 @@ class PotentialCalculator(Calculator):
     implemented_properties = ["energy", "energies", "free_energy", "forces", "stress"]
 
     def __init__(
-        self, potential: Potential, device: str = "cpu", skin: float = 0.5, name: str = "", source: Path | None = None, compiled: bool = False
-    ):
+        self, potential: Potential, device: str = "cpu", skin: float = 0.5, name: str = "", source: Path | None = None, compiled: bool = False,
+        cuda_graphs: bool = True, radial_table: bool = True,
+    ):  # fmt: skip
         super().__init__()
-        derive = _compiled(potential, device) if compiled else energy_forces_stress
+        replayed = cuda_graphs and checked_device(device).type == "cuda"
+        self.radial_table: TableError | None = None
+        if radial_table and (compiled or replayed) and _single_precision(potential):
+            potential, self.radial_table = with_radial_table(potential)
+        derive = _compiled(potential, device) if compiled else ReplayedDerivatives(potential.to(device)) if replayed else energy_forces_stress
         self.evaluator = Evaluator(potential, device=checked_device(device), skin=skin, derive=derive)
         self.potential = potential
         self.card: Card = getattr(potential, "card", Card())
@@ -109,6 +119,8 @@ class PotentialCalculator(Calculator):
                 results["dipole"] = results["charges"] @ positions
         if r.outputs.hirshfeld_ratios is not None:
             results["hirshfeld_ratios"] = r.outputs.hirshfeld_ratios.double().cpu().numpy()
+        if r.outputs.extrapolation is not None:
+            results["extrapolations"], results["overshoot"] = r.outputs.extrapolation.double().cpu().numpy().T
         self.results = results
         self._seen = (positions, cell, system)
         self.atoms = atoms
@@ -129,6 +141,11 @@ class PotentialCalculator(Calculator):
                 f"The structure has a total charge of {charge:+g} e, which means nothing to the potential {self.title}. "
                 "Use a potential that knows charges, or a neutral structure."
             )
+
+
+def _single_precision(potential: Potential) -> bool:
+    """Is it one whose filters a table can hold, in float32?"""
+    return has_radial_filters(potential) and all(p.dtype == torch.float32 for p in potential.parameters())
 
 
 def _compiled(potential: Potential, device: str) -> Derive:
@@ -178,7 +195,7 @@ def load_potential(spec: str | Path, dtype: str | None = None) -> Potential:
 
 def load_calculator(
     spec: str | Path | Sequence[str | Path], device: str = "cpu", dtype: str | None = None, long_range_cutoff: float | str | None = "auto",
-    compiled: bool = False, ewald: bool = False,
+    compiled: bool = False, ewald: bool = False, cuda_graphs: bool = True, radial_table: bool = True,
 ) -> Calculator:
     """An ASE calculator from what `--potential` takes.
 
@@ -191,6 +208,7 @@ def load_calculator(
     long_range_cutoff : of electrostatics and dispersion, Å; None for all pairs; "auto" for all pairs of an isolated molecule and
         12 Å in a cell. Refused for a potential without long-range terms.
     compiled : see `PotentialCalculator`; refused for what is not a potential file.
+    cuda_graphs, radial_table : see `PotentialCalculator`; mean nothing to what is not a potential file.
     ewald : electrostatics over all images of a cell in place of a cutoff; dispersion keeps its cutoff. Refused for a potential without such charges.
 
     Raises
@@ -215,7 +233,7 @@ def load_calculator(
             potential.long_range_cutoff = long_range_cutoff
         if ewald:
             _use_ewald(potential, file.name, compiled)
-        return PotentialCalculator(potential, device=device, name=file.name, source=file, compiled=compiled)
+        return PotentialCalculator(potential, device=device, name=file.name, source=file, compiled=compiled, cuda_graphs=cuda_graphs, radial_table=radial_table)
     if ewald:
         raise ValueError(f"Ewald summation serves potential files with partial charges, and {text} is none. Leave it out.")
     if compiled:

@@ -14,7 +14,7 @@ SHARE = 0.02  # of the time of a run may be spent on its restart states
 PHYSICAL = (
     "ensemble", "thermostat", "barostat", "temperature", "pressure", "timestep", "friction", "thermostat_time", "barostat_time", "flexible",
     "ensemble_option", "anneal", "cell_mask", "heavy_hydrogens", "constrain_hydrogens", "freeze", "replicas", "seed", "dtype", "charge",
-    "multiplicity", "every", "guard", "on_event", "rewinds", "long_range_cutoff", "electrostatics", "compile",
+    "multiplicity", "every", "guard", "on_event", "rewinds", "long_range_cutoff", "electrostatics", "compile", "radial_table", "cuda_graphs",
 )  # fmt: skip
 
 

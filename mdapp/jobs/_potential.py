@@ -30,7 +30,7 @@ class LoadedPotential:
 
 def load(
     words: tuple[str, ...], device: str, dtype: str | None = None, long_range_cutoff: float | str | None = None, compiled: bool = False,
-    electrostatics: str | None = None,
+    electrostatics: str | None = None, radial_table: bool = False, cuda_graphs: bool = False,
 ) -> LoadedPotential:
     """Load what `--potential` names: one word, or several for a committee.
 
@@ -39,6 +39,7 @@ def load(
     long_range_cutoff : Å, or "none" for all pairs; the potential's own choice when not given.
     compiled : evaluate by compiled code.
     electrostatics : "ewald" for all images of a cell.
+    radial_table, cuda_graphs : see `potentials.calculator.PotentialCalculator`.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def load(
     from potentials.calculator import load_calculator
 
     specs = expanded(words)
-    options: dict[str, Any] = {"compiled": True} if compiled else {}
+    options: dict[str, Any] = {"compiled": compiled, "radial_table": radial_table, "cuda_graphs": cuda_graphs}
     if electrostatics == "ewald":
         options["ewald"] = True
     if long_range_cutoff is not None:

@@ -48,6 +48,9 @@ def header(start: Start, folder: Path | None, first_step: int = 0) -> list[tuple
     names = [guard.name for guard in start.guards]
     rows.append(("guards", f"{', '.join(names) or 'off (non-finite numbers still stop the run)'}; on event: {c.on_event}{f', at most {c.rewinds} times' if c.on_event == 'rewind' else ''}"))
     code = ", compiled (the first step takes up to a minute or two)" if c.compile else ""
+    table = getattr(p.calculator, "radial_table", None)
+    if table is not None:
+        code += f", radial filters from a table (off by {table.rms:.0e} rms, {table.largest:.0e} at most)"
     rows.append(("machine", f"{c.device}, {p.dtype}, {c.threads} thread{'s' if c.threads != 1 else ''}, seed {c.seed}{code}"))
     if folder is not None:
         rows.append(("output", str(folder)))

@@ -75,7 +75,8 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     guards = [_for_schedule(guard, config) for guard in guards_of(config.guard)]
     device = device_for(config.device)
     threads = set_threads(config.threads, len(atoms), config.compile)
-    potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile, config.electrostatics)
+    potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile, config.electrostatics,
+                     config.radial_table, config.cuda_graphs)
     config = replace(config.with_seed(), device=device, threads=threads)
 
     warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title, config.multiplicity, potential.knows_spin)

@@ -83,7 +83,8 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     targets = _targets(config)
     device = device_for(config.device)
     set_threads(config.threads, max(len(atoms) for _, atoms in structures), config.compile)
-    potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile, config.electrostatics)
+    potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile, config.electrostatics,
+                     config.radial_table, config.cuda_graphs)
     for source, atoms in structures:
         _check(config, source, atoms, potential, screen)
     _header(config, structures, targets, potential, screen)

@@ -33,6 +33,8 @@ class DampedEwald(torch.nn.Module):
     accuracy : reciprocal vectors are left out where exp(-k^2 sigma^2 / 4) is below this.
     """
 
+    capturable = False  # its wave vectors are counted anew for each cell, so no CUDA graph can hold it
+
     def __init__(self, sigma: float, accuracy: float = 1e-12):
         super().__init__()
         self.sigma, self.accuracy = sigma, accuracy

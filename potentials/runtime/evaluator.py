@@ -1,7 +1,7 @@
 """One call from positions to energy, forces and stress, for a system that moves: the neighbour list is kept between calls.
 
 Pairs are found with a skin and kept while they are complete; at each call those within the cutoff are picked out, so that
-the potential computes nothing on pairs that do not count.
+the potential computes nothing on pairs that do not count. A twin that wants arrays of the same size at every step gets all of them.
 """
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ class Evaluator:
         self.device = torch.device(device)
         self.skin = skin
         self.derive = derive
+        self.by_host = getattr(derive, "takes_host_graphs", False)  # graphs stay on the CPU, with all pairs of the list
+        self.home = torch.device("cpu") if self.by_host else self.device
         self.searches = 0  # how often pairs were searched
         self.calls = 0
         self._system: System | None = None
@@ -69,19 +71,19 @@ class Evaluator:
         self.calls += 1
         if not system.same(self._system):
             self._start(system)
-        r = torch.from_numpy(np.array(positions, dtype=np.float64)).to(self.device)
+        r = torch.from_numpy(np.array(positions, dtype=np.float64)).to(self.home)
         h = np.where(system.pbc[:, None], cell, 0.0) if not system.pbc.all() else np.array(cell, dtype=np.float64)
-        frame = AtomicGraph(r, self._numbers, self._structure, torch.from_numpy(h)[None].to(self.device), _NO_EDGES, self._charge, self._unpaired)
+        frame = AtomicGraph(r, self._numbers, self._structure, torch.from_numpy(h)[None].to(self.home), _NO_EDGES, self._charge, self._unpaired)
         found = [pairs.within(frame, positions, cell, system.pbc, self) for pairs in self._lists]
         return replace(frame, edges=found[0], long_range=found[1] if len(found) > 1 else None, long_range_cutoff=self._far)
 
     def _start(self, system: System) -> None:
         def constant(values: object, dtype: torch.dtype) -> Tensor:
-            return torch.as_tensor(values, dtype=dtype, device=self.device)
+            return torch.as_tensor(values, dtype=dtype, device=self.home)
 
         self._system = system
         self._numbers = constant(np.asarray(system.numbers, dtype=np.int64), torch.int64)
-        self._structure = torch.zeros(len(system.numbers), dtype=torch.int64, device=self.device)
+        self._structure = torch.zeros(len(system.numbers), dtype=torch.int64, device=self.home)
         self._charge, self._unpaired = constant([system.charge], torch.float64), constant([system.unpaired], torch.float64)
         far = self.potential.far_cutoff(bool(system.pbc.any()))
         self._lists = [_SkinList(self.potential.cutoff)] + ([_SkinList(far)] if far is not None else [])
@@ -98,11 +100,11 @@ class _SkinList:
 
     def within(self, frame: AtomicGraph, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, owner: Evaluator) -> Edges:
         if self.reference is None or not still_valid(self.reference, positions, cell, self.cutoff, owner.skin):
-            self.edges = edges_of(positions, cell, pbc, self.cutoff + owner.skin).to(owner.device)
+            self.edges = edges_of(positions, cell, pbc, self.cutoff + owner.skin).to(owner.home)
             self.reference = Reference(np.array(positions), np.array(cell), np.array(pbc))
             owner.searches += 1
         n, e = self.edges.n_pairs, self.edges
-        if np.isinf(self.cutoff):
+        if np.isinf(self.cutoff) or owner.by_host:
             return e
         r_ij = pair_vectors(frame, e)
         near = torch.nonzero((r_ij * r_ij).sum(1) < self.cutoff**2)[:, 0]
