@@ -124,7 +124,7 @@ class _Exact:
     def with_slopes(self, d: Tensor) -> tuple[Tensor, Tensor]:
         """Values and derivatives, (n, n_filters) each: J u is the derivative of v^T J u to v."""
         with torch.enable_grad():
-            d = d.requires_grad_(True)
+            d = d.detach().clone().requires_grad_(True)
             rbf = self.basis(d)
             values = torch.cat([network(rbf) for network in self.networks], dim=1)
             v = torch.zeros_like(values, requires_grad=True)
