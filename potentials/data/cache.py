@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from potentials.data.dataset import Dataset
 from potentials.data.labelled import LabelledStructure
 from potentials.data.storage import PairChoice, PreparedDataError, open_dataset, read_manifest, write_dataset
@@ -27,6 +29,7 @@ def cached_dataset(
     long_range_cutoff: float | None = None,
     *,
     pairs: PairChoice = "stored",
+    aside: list[LabelledStructure] | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
     """The prepared data of `folder` where they fit, else made from what `read` gives; other processes wait meanwhile.
@@ -37,6 +40,7 @@ def cached_dataset(
     sources : the files that `read` reads.
     recipe : plain data that decides, beside the files, what `read` gives.
     cutoff, long_range_cutoff : Å, of the pairs.
+    aside : what `read` sets aside, isolated atoms; it is kept with the data, and filled when they are used again.
     tell : what was done and why, in one line.
 
     Raises
@@ -54,13 +58,21 @@ def cached_dataset(
             if not reason:
                 try:
                     dataset = open_dataset(folder, verify=True)
+                    if aside is not None:
+                        aside += _atoms(read_manifest(folder)["origin"].get("isolated_atoms", []))
                     tell(f"{folder}: {len(dataset)} prepared frames, as they are.")
                     return dataset
                 except PreparedDataError as error:
                     reason = str(error)
         files = [_described(Path(path)) for path in sources]
         tell(f"{folder}: {'made anew, since ' + reason if reason else 'made'} from {', '.join(Path(path).name for path in sources)}.")
-        origin = {"files": [{**f, "sha256": _sha256(Path(path))} for f, path in zip(files, sources)], "recipe": recipe}
+        hashed = [{**f, "sha256": _sha256(Path(path))} for f, path in zip(files, sources)]
+        before = len(aside or ())
+
+        def origin() -> dict[str, Any]:
+            found = [(int(s.numbers[0]), s.energy, s.charge, s.multiplicity, s.source) for s in (aside or ())[before:]]
+            return {"files": hashed, "recipe": recipe, "isolated_atoms": found}
+
         return write_dataset(folder, read(), cutoff, long_range_cutoff, pairs=pairs, origin=origin)
 
 
@@ -86,6 +98,13 @@ def _misfit(folder: Path, asked: dict[str, Any], recipe: dict[str, Any], sources
         if not same:
             return f"{path} changed"
     return ""
+
+
+def _atoms(kept: list[list[Any]]) -> list[LabelledStructure]:
+    """Isolated atoms as they were set aside."""
+    at, nothing = np.zeros((1, 3)), np.zeros((3, 3))
+    return [LabelledStructure(np.array([z]), at, energy, None, None, nothing, np.zeros(3, bool), charge, "isolated atom", source, multiplicity)
+            for z, energy, charge, multiplicity, source in kept]  # fmt: skip
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def statistics(dataset: Dataset, indices: np.ndarray, reference_energies: dict[i
     if missing:
         raise DataError(f"No reference energy for {', '.join(missing)}, which the training data contain. Give one, or let all be fitted.")
     residuals, squares, n_forces = [], 0.0, 0
-    for some in _pieces(indices):
+    for some in pieces(indices):
         residual = residual_per_atom(dataset, some, energies)
         residuals.append(residual[np.isfinite(residual)])
         forces = dataset.forces[ranges(dataset.start, some)].astype(np.float64)
@@ -66,7 +66,7 @@ def fit_reference_energies(dataset: Dataset, indices: np.ndarray) -> dict[int, f
     """
     elements = elements_of(dataset, indices)
     factor = np.zeros((0, len(elements) + 1))  # R of the rows so far, [composition, energy] by atom
-    for some in _pieces(indices):
+    for some in pieces(indices):
         counts = _counts(dataset, some, elements)
         n = dataset.atom_counts[some].astype(np.float64)
         rows = np.column_stack([counts, dataset.energy[some]]) / n[:, None]
@@ -84,7 +84,7 @@ def fit_reference_energies(dataset: Dataset, indices: np.ndarray) -> dict[int, f
 def elements_of(dataset: Dataset, indices: np.ndarray) -> tuple[int, ...]:
     """Atomic numbers that occur in these frames, ascending."""
     found = np.zeros(max(dataset.elements) + 1, dtype=bool)
-    for some in _pieces(indices):
+    for some in pieces(indices):
         found[dataset.numbers[ranges(dataset.start, some)]] = True
     return tuple(int(z) for z in np.flatnonzero(found))
 
@@ -92,8 +92,8 @@ def elements_of(dataset: Dataset, indices: np.ndarray) -> tuple[int, ...]:
 def composition(dataset: Dataset, indices: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
     """Elements of these frames, ascending, and how many atoms of each a frame has, (n_frames, n_elements) float64."""
     elements = elements_of(dataset, indices)
-    pieces = [_counts(dataset, some, elements) for some in _pieces(indices)]
-    return elements, np.concatenate(pieces) if pieces else np.zeros((0, len(elements)))
+    counts = [_counts(dataset, some, elements) for some in pieces(indices)]
+    return elements, np.concatenate(counts) if counts else np.zeros((0, len(elements)))
 
 
 def residual_per_atom(dataset: Dataset, indices: np.ndarray, reference_energies: dict[int, float]) -> np.ndarray:
@@ -111,7 +111,8 @@ def _counts(dataset: Dataset, indices: np.ndarray, elements: tuple[int, ...]) ->
     return np.bincount(cells, minlength=len(indices) * len(elements)).reshape(len(indices), len(elements)).astype(np.float64)
 
 
-def _pieces(indices: np.ndarray) -> Iterator[np.ndarray]:
+def pieces(indices: np.ndarray) -> Iterator[np.ndarray]:
+    """These indices, some thousands at a time."""
     indices = np.asarray(indices, dtype=np.int64)
     for begin in range(0, len(indices), _TOGETHER):
         yield indices[begin : begin + _TOGETHER]

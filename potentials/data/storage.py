@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -50,7 +50,7 @@ def write_dataset(
     long_range_cutoff: float | None = None,
     *,
     pairs: PairChoice = "stored",
-    origin: dict[str, Any] | None = None,
+    origin: Callable[[], dict[str, Any]] = dict,
 ) -> Dataset:
     """Write structures with their pairs as a folder of prepared data, in constant memory, and open it.
 
@@ -60,7 +60,7 @@ def write_dataset(
     cutoff, long_range_cutoff : Å, of the pairs.
     pairs : "stored": written, two bytes a pair for molecules below 256 atoms. "found": searched anew for each batch; for large
         or dense structures, of which pairs take much more room than atoms.
-    origin : plain data for the manifest, about where the frames come from.
+    origin : gives plain data for the manifest, about where the frames came from; asked when all are written.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def write_dataset(
     scratch.mkdir()
     try:
         manifest = _write(scratch, structures, cutoff, long_range_cutoff, pairs)
-        manifest["origin"] = origin or {}
+        manifest["origin"] = origin()
         (scratch / MANIFEST).write_text(json.dumps(manifest, indent=1))
         if folder.exists():
             old = folder.with_name(f".{folder.name}.{os.getpid()}.old")

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ import torch
 
 from potentials.checkpoint import load_potential, save_potential
 from potentials.data.dataset import Batch, Dataset, batches
+from potentials.data.loading import made_ahead
 from potentials.potential import Potential
 from potentials.training.card import card_before_training
 from potentials.training.config import TrainConfig
+from potentials.training.distributed import joined_loss, joined_workers, sum_gradients
 from potentials.training.evaluate import Evaluation, Predict, evaluate, plain_predictor
 from potentials.training.ledger import Ledger, Stability, in_words
 from potentials.training.log import require_tensorboard
-from potentials.training.loss import Prediction, loss
+from potentials.training.loss import Prediction
 from potentials.training.metrics import known_errors
 from potentials.training.optimiser import RunningMean, build_optimiser, set_learning_rate, update
 from potentials.training.prepare import prepare
@@ -64,7 +67,7 @@ def fit(
     stability: Stability | None = None,
     seen: Seen = lambda indices, batch, prediction: None,
 ) -> FitResult:
-    """Train a potential.
+    """Train a potential, alone or as one of the processes that torchrun started (`potentials.training.distributed`).
 
     Parameters
     ----------
@@ -89,42 +92,49 @@ def fit(
     if config.stability is not None and stability is None:
         raise TrainingError("[train.stability] needs an engine that runs dynamics: train with `mdapp train` or mdapp.jobs.train, or leave it out.")
 
-    with screen or TrainingScreen() as screen:
+    with joined_workers(config.device) as workers, _screen(screen, workers.leads) as screen:
+        config = replace(config, device=workers.device)
         training, validation, statistics, potential = prepare(config, screen.line)
         potential.to(config.device)
         optimiser = build_optimiser(potential, config.optimiser)
         mean = RunningMean(potential, config.optimiser.ema)
         position = Position() if saved is None else restore_state(saved, potential, optimiser, mean)
         folder.mkdir(parents=True, exist_ok=True)
-        prepared()
+        if workers.leads:
+            prepared()
         with_forces, with_stress = config.loss.learns_forces, config.loss.stress > 0
         predict_to_learn = predictor(potential, forces=with_forces, stress=with_stress, create_graph=True)
         predict = predictor(potential, forces=True, stress=with_stress, create_graph=False)
         ledger = Ledger(
             config, folder, potential, optimiser, mean, position, card_before_training(config, training, validation, statistics, potential),
-            validation.dataset, _sample(validation.indices, config.validation_frames, config.seed), len(training.indices), predict, screen, stability,
+            validation.dataset, _sample(validation.indices, config.validation_frames, config.seed), len(training.indices), predict, screen, stability, workers,
         )  # fmt: skip
         ended, stopped = ledger.out_of_patience, False
+        edges = training.dataset.edge_counts
+
+        def batch_of(indices: np.ndarray) -> Batch | None:  # this process's part
+            mine = workers.part(indices, edges)
+            return training.dataset.batch(mine).to(config.device) if len(mine) else None
 
         while not ended and not stopped:
             rng = np.random.default_rng([config.seed, position.epoch])
-            order = batches(training.dataset, training.indices, config.batch_size, config.batch_edges, rng)
-            for number, indices in enumerate(order):
-                if number < position.batches:  # lies behind, in a run that was resumed
-                    continue
-                progress = ledger.progress
+            order = batches(training.dataset, training.indices, config.batch_size, config.batch_edges, rng, config.batch_atoms)
+            ahead = islice(order, position.batches, None)  # some lie behind, in a run that was resumed
+            for indices, batch in made_ahead(ahead, batch_of, config.batches_ahead):
+                progress = ledger.common_progress()
                 if progress >= 1:
                     ended = True
                     break
-                batch = training.dataset.batch(indices).to(config.device)
                 set_learning_rate(optimiser, learning_rate(config.optimiser, position.step, progress, position.reductions))
-                prediction = predict_to_learn(batch.graph)
-                value = loss(prediction, batch, config.loss, progress)
+                prediction = None if batch is None else predict_to_learn(batch.graph)
+                share = joined_loss(workers, prediction, batch, config.loss, progress)
                 optimiser.zero_grad(set_to_none=True)
-                value.backward()
+                if share.requires_grad:
+                    share.backward()
+                sum_gradients(workers, potential.parameters())
                 if update(optimiser, config.optimiser.clip):
                     mean.update()
-                    ledger.count(prediction, batch, value)
+                    ledger.count(prediction, batch, workers.sum(share.detach()))
                 else:
                     _count_skipped(position, training.dataset, indices)
                 position.step += 1
@@ -137,7 +147,7 @@ def fit(
                     ended = ledger.out_of_patience
                 elif config.save_every is not None and position.step % config.save_every == 0:
                     ledger.save()
-                stopped = should_stop()
+                stopped = workers.any(should_stop())
                 if ended or stopped:
                     break
             else:
@@ -149,6 +159,7 @@ def fit(
                            position.best_step, ended_early)  # fmt: skip
         if stopped:
             ledger.save()
+            workers.wait()
             screen.line(f"Stopped after step {position.step}; {folder / 'last.pt'} goes on from there.")
             return result
         if position.loss_count:
@@ -158,9 +169,16 @@ def fit(
             screen.line(f"Ended at step {position.step}: {config.patience} validations in a row without a smaller validation loss.")
         if not np.isfinite(position.best):
             raise TrainingError(f"No validation loss was finite in {position.step} steps, so there is no potential to keep. Try a smaller learning_rate.")
+        if not workers.leads:
+            return result
         evaluation = _final_errors(folder, validation.dataset, validation.indices, config, predictor, seen)
         screen.line(f"best.pt is from step {position.best_step}. All {evaluation.errors.frames} validation frames: {in_words(evaluation.errors)}.")
         return replace(result, evaluation=evaluation)
+
+
+def _screen(screen: TrainingScreen | None, leads: bool) -> TrainingScreen:
+    """Where this process shows progress: the first one only."""
+    return (screen or TrainingScreen()) if leads else TrainingScreen(quiet=True)
 
 
 def _opened(folder: Path, config: TrainConfig, resume: bool) -> dict[str, Any] | None:
@@ -211,7 +229,7 @@ def _count_skipped(position: Position, dataset: Dataset, indices: np.ndarray) ->
 
 def _refuse_other_settings(before: dict, config: TrainConfig) -> None:
     """What a resumed run may change is how long it goes on, where, and what it shows."""
-    free = {"output", "epochs", "max_steps", "max_hours", "print_every", "threads", "device", "compile", "save_every", "tensorboard", "patience"}
+    free = {"output", "epochs", "max_steps", "max_hours", "print_every", "threads", "device", "prefetch", "compile", "save_every", "tensorboard", "patience"}
     free |= {"level_of_theory", "energy_zero", "description", "licence"}
     then, now = to_mapping(from_mapping(TrainConfig, before, "last.pt")), to_mapping(config)
     changed = [key for key in now if key not in free and now[key] != then[key]]

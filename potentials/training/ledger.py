@@ -10,6 +10,7 @@ import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from potentials.data.dataset import Batch, Dataset, batches
 from potentials.potential import Potential
 from potentials.training.card import card_at
 from potentials.training.config import TrainConfig
+from potentials.training.distributed import ALONE, Workers, joined_errors
 from potentials.training.evaluate import Predict
 from potentials.training.log import LogTable, TensorBoard
 from potentials.training.loss import Prediction, loss_terms, weights_at
@@ -50,13 +52,15 @@ class Ledger:
     predict: Predict
     screen: TrainingScreen
     stability: Stability | None = None
+    workers: Workers = ALONE  # of which the first one writes
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.began -= self.position.seconds
-        self.table = LogTable(self.folder / "log.csv", self.position.step)
-        self.board = TensorBoard(self.folder, self.config.tensorboard, self.position.step)
-        self.running = ErrorSums.from_state(self.position.errors)  # training errors since the last row
+        if self.workers.leads:
+            self.table = LogTable(self.folder / "log.csv", self.position.step)
+        self.board = TensorBoard(self.folder, self.config.tensorboard and self.workers.leads, self.position.step)
+        self.running = ErrorSums.from_state(self.position.errors if self.workers.leads else {})  # training errors since the last row
 
     @property
     def seconds(self) -> float:
@@ -75,13 +79,18 @@ class Ledger:
             parts.append(self.seconds / (3600 * c.max_hours))
         return max(parts)
 
+    def common_progress(self) -> float:
+        """`progress` by the clock of the first process; asked by all together."""
+        return self.progress if self.config.max_hours is None else self.workers.of_first([self.progress])[0]
+
     @property
     def out_of_patience(self) -> bool:
         return self.config.patience is not None and self.position.waiting[1] >= self.config.patience
 
-    def count(self, prediction: Prediction, batch: Batch, value: torch.Tensor) -> None:
-        """A step that was taken."""
-        self.running.add(prediction, batch)
+    def count(self, prediction: Prediction | None, batch: Batch | None, value: torch.Tensor) -> None:
+        """A step that was taken: this process's part of the batch, if there was one, and the loss of the joined batch."""
+        if prediction is not None and batch is not None:
+            self.running.add(prediction, batch)
         self.position.loss_sum += float(value.detach())
         self.position.loss_count += 1
         self.position.skipped_in_a_row = 0
@@ -90,39 +99,43 @@ class Ledger:
         self.screen.update(_training_line(self.position, self.running.errors(), self.seconds), self.progress)
 
     def save(self) -> None:
-        """Write last.pt."""
+        """Write last.pt; asked by all processes together."""
         self.position.seconds = self.seconds
-        self.position.errors = self.running.state()
-        save_state(self.folder / "last.pt", self.position, self.potential, self.optimiser, self.mean, to_mapping(self.config))
+        self.position.errors = joined_errors(self.workers, self.running).state()
+        if self.workers.leads:
+            save_state(self.folder / "last.pt", self.position, self.potential, self.optimiser, self.mean, to_mapping(self.config))
 
     def validate(self) -> None:
-        """Errors on the validation frames: a row of the log, perhaps best.pt, and last.pt."""
+        """Errors on the validation frames: a row of the log, perhaps best.pt, and last.pt; asked by all processes together."""
         p = self.position
         p.validations += 1
         with self.mean.in_place():
-            terms, errors = validation_errors(self.predict, self.dataset, self.watched, self.config)
+            terms, errors = validation_errors(self.predict, self.dataset, self.watched, self.config, self.workers)
             value = sum(terms.values())
             held = self._stability()
-            row = {**_row(p, self.running.errors(), value, errors), **self._further(terms, held)}
-            if self._is_better(value, errors, held):
+            row = {**_row(p, joined_errors(self.workers, self.running).errors(), value, errors), **self._further(terms, held)}
+            if self._is_better(value, errors, held) and self.workers.leads:
                 self._write_best(errors, held)
         p.waiting = _listed(Waiting(p.waiting[0], int(p.waiting[1])).after(value))
         plateau, p.reductions = after_plateau(self.config.optimiser, Waiting(p.plateau[0], int(p.plateau[1])).after(value), p.reductions)
         p.plateau = _listed(plateau)
         row["hours"] = self.seconds / 3600
-        self.table.append(row)
-        self.board.append(row)
+        if self.workers.leads:
+            self.table.append(row)
+            self.board.append(row)
         self.screen.line(_validation_line(row, p.best_step == p.step))
         self.running, p.loss_sum, p.loss_count = ErrorSums(), 0.0, 0
         self.save()
 
     def _stability(self) -> Sequence[float] | None:
-        """Short dynamics with the present weights, where they are due: every so many validations, and at the end."""
+        """Short dynamics with the present weights, where they are due: at the first validation, every so many later, and at the end."""
         asked = self.config.stability
-        if asked is None or self.stability is None or (self.position.validations % asked.every_validations and self.progress < 1):
+        if asked is None or self.stability is None or ((self.position.validations - 1) % asked.every_validations and self.common_progress() < 1):
             return None
-        potential = copy.deepcopy(self.potential)  # an evaluator freezes what it is given
-        return self.stability(potential)
+        held: Sequence[float] = [0.0] * len(asked.structures)
+        if self.workers.leads:
+            held = self.stability(copy.deepcopy(self.potential))  # an evaluator freezes what it is given
+        return held if self.workers.alone else self.workers.of_first(held)
 
     def _is_better(self, value: float, errors: Errors, held: Sequence[float] | None) -> bool:
         """Is this the best so far, by `best_by`? Then remember it."""
@@ -153,17 +166,21 @@ class Ledger:
         return found
 
 
-def validation_errors(predict: Predict, dataset: Dataset, indices: np.ndarray, config: TrainConfig) -> tuple[dict[str, float], Errors]:
-    """Terms of the loss with their final weights, averaged over frames, and the errors."""
+def validation_errors(
+    predict: Predict, dataset: Dataset, indices: np.ndarray, config: TrainConfig, workers: Workers = ALONE
+) -> tuple[dict[str, float], Errors]:
+    """Terms of the loss with their final weights, averaged over frames, and the errors; each process takes a share of the batches."""
     sums, weights = ErrorSums(), weights_at(config.loss, 1.0)
     totals: dict[str, float] = {}
-    for chosen in batches(dataset, indices, config.batch_size, config.batch_edges):
+    order = batches(dataset, indices, config.batch_size, config.batch_edges, None, config.batch_atoms)
+    for chosen in islice(order, workers.rank, None, workers.size):
         batch = dataset.batch(chosen).to(config.device)
         prediction = predict(batch.graph)
         sums.add(prediction, batch)
         for name, term in loss_terms(prediction, batch, config.loss).items():
             totals[name] = totals.get(name, 0.0) + weights[name] * float(term.mean) * len(chosen)
-    return {name: total / len(indices) for name, total in totals.items()}, sums.errors()
+    found = workers.sum(torch.tensor([[totals.get(name, 0.0), name in totals] for name in weights], dtype=torch.float64)).tolist()
+    return {name: total / len(indices) for name, (total, there) in zip(weights, found) if there}, joined_errors(workers, sums).errors()
 
 
 def _listed(waiting: Waiting) -> list[float]:
