@@ -11,6 +11,7 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from ase.io import ulm
 
 from potentials.data.guess_units import guess_energy_unit
 from potentials.data.labelled import DataError, LabelKeys, LabelledStructure
-from potentials.data.named_labels import keys_of, structure_of, told
+from potentials.data.named_labels import RawFrame, keys_of, structures_of
 from potentials.data.units import Units
 
 log = logging.getLogger(__name__)
@@ -43,24 +44,18 @@ def read_ase_db(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[La
     ------
     DataError : not an ASE data base in SQLite; damaged; a row without labels; see `checked`.
     """
-    index = -1
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             metadata = _metadata(connection, path)
-            for index, values in enumerate(connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM systems ORDER BY id")):
-                row = dict(zip(_COLUMNS, values))
-                source = f"row {row['id']} of {path.name}"
-                labels, geometry = _row(row, source)
-                if index == 0:
-                    found = keys_of(labels, keys, source)
-                    units = units or _db_units(metadata, labels, geometry[0], row, found, path)
-                    log.info("%s: %s.", path.name, told(found, units))
-                yield structure_of(labels, keys, units or Units(), *geometry, source)
+            rows = (dict(zip(_COLUMNS, values)) for values in connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM systems ORDER BY id"))
+            first = next(rows, None)
+            if first is not None and units is None:
+                units = _db_units(metadata, first, keys, path)
+            frames = (_frame(row, path) for row in chain(() if first is None else (first,), rows))
+            yield from structures_of(frames, keys, units or Units(), path.name)
     except sqlite3.Error as error:
         raise DataError(f"{path} cannot be read as an ASE data base (SQLite): {error}.") from error
-    if index < 0:
-        raise DataError(f"{path} holds no rows.")
 
 
 def read_ase_traj(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[LabelledStructure]:
@@ -75,8 +70,11 @@ def read_ase_traj(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[
     ------
     DataError : not a trajectory; cut off; a frame without labels; see `checked`.
     """
-    units = units or Units()
-    index = -1
+    return structures_of(_traj_frames(path), keys, units or Units(), path.name)
+
+
+def _traj_frames(path: Path) -> Iterator[RawFrame]:
+    index = 0
     try:
         with path.open("rb") as file:
             reader = _PlainReader(file, path.stat().st_size)
@@ -84,19 +82,15 @@ def read_ase_traj(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[
                 raise DataError(f"{path} is no ASE trajectory, but a file tagged '{reader.get_tag()}'.")
             first = reader.item(0) if len(reader) else {}
             for index in range(len(reader)):
-                source = f"frame {index} of {path.name}"
                 item = reader.item(index)
                 header = item if "numbers" in item else first
-                labels = _plain({**(item.get("info") or {}), **{k: v for k, v in item.get("calculator.", {}).items() if k in _RESULTS}})
-                if index == 0:
-                    log.info("%s: %s.", path.name, told(keys_of(labels, keys, source), units))
-                yield structure_of(labels, keys, units, header["numbers"], item["positions"], item["cell"], header["pbc"], source)
+                results = {k: v for k, v in item.get("calculator.", {}).items() if k in _RESULTS}
+                labels = _plain({**(item.get("info") or {}), **results})
+                yield RawFrame(labels, header["numbers"], item["positions"], item["cell"], header["pbc"], f"frame {index} of {path.name}")
     except (DataError, GeneratorExit):
         raise
     except Exception as error:  # ASE's reader raises whatever a damaged file leads to
-        raise DataError(f"{path} cannot be read as an ASE trajectory at frame {max(index, 0)}: {error or type(error).__name__}.") from error
-    if index < 0:
-        raise DataError(f"{path} holds no frames.")
+        raise DataError(f"{path} cannot be read as an ASE trajectory at frame {index}: {error or type(error).__name__}.") from error
 
 
 class _PlainReader(ulm.Reader):
@@ -152,8 +146,9 @@ def _metadata(connection: sqlite3.Connection, path: Path) -> dict[str, Any]:
         return {}
 
 
-def _row(row: dict[str, Any], source: str) -> tuple[dict[str, Any], tuple[np.ndarray, ...]]:
-    """Labels by name (results, then key-value pairs, then `data`), and numbers, positions, cell and pbc."""
+def _frame(row: dict[str, Any], path: Path) -> RawFrame:
+    """A row's labels by name: results before key-value pairs, these before `data`."""
+    source = f"row {row['id']} of {path.name}"
     try:
         array = {name: None if row[name] is None else np.frombuffer(row[name]) for name in ("positions", "cell", "forces", "stress", "dipole", "charges")}
         numbers = np.frombuffer(row["numbers"], np.int32)
@@ -169,11 +164,13 @@ def _row(row: dict[str, Any], source: str) -> tuple[dict[str, Any], tuple[np.nda
     results = {"energy": row["energy"], "free_energy": row["free_energy"], **{k: array[k] for k in ("forces", "stress", "dipole", "charges")}}
     labels = {**_plain(data or {}), **_plain(pairs), **{k: v for k, v in results.items() if v is not None}}
     cell = np.zeros((3, 3)) if array["cell"] is None else array["cell"]
-    return labels, (numbers, array["positions"], cell, pbc)
+    return RawFrame(labels, numbers, array["positions"], cell, pbc, source)
 
 
-def _db_units(metadata: dict[str, Any], labels: dict[str, Any], numbers: np.ndarray, row: dict[str, Any], found: dict[str, str], path: Path) -> Units:
+def _db_units(metadata: dict[str, Any], row: dict[str, Any], keys: LabelKeys, path: Path) -> Units:
     """SchNetPack's `_property_unit_dict` and `_distance_unit`; ASE's own for its results; else what the size of energies says."""
+    frame = _frame(row, path)
+    found = keys_of(frame.labels, keys, frame.source)
     said, length = metadata.get("_property_unit_dict"), metadata.get("_distance_unit", "Ang")
     if isinstance(said, dict):
         try:
@@ -183,8 +180,8 @@ def _db_units(metadata: dict[str, Any], labels: dict[str, Any], numbers: np.ndar
             raise DataError(f"{path.name}: {error} The metadata of the data base can be overruled with units.") from error
     if row["energy"] is not None or row["forces"] is not None:
         return Units()
-    energy = np.ravel(labels[found["energy"]]) if "energy" in found else np.zeros(0)
-    guess = guess_energy_unit(numbers, float(energy[0])) if energy.size and energy.dtype.kind in "fiu" else None
+    energy = np.ravel(frame.labels[found["energy"]]) if "energy" in found else np.zeros(0)
+    guess = guess_energy_unit(frame.numbers, float(energy[0])) if energy.size and energy.dtype.kind in "fiu" else None
     if guess is None:
         log.warning("%s: labels lie in the rows' data, and nothing says their units; eV and Å are taken. If they are others, say so with units.", path.name)
         return Units()

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import gzip
 import io
-import logging
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO, cast
 
 import ase.io
 import numpy as np
 from ase import Atoms
 
 from potentials.data.labelled import DataError, LabelKeys, LabelledStructure
-from potentials.data.named_labels import keys_of, structure_of, told
+from potentials.data.named_labels import RawFrame, structures_of
 from potentials.data.units import Units
-
-log = logging.getLogger(__name__)
 
 
 def read_extxyz(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[LabelledStructure]:
@@ -37,24 +34,18 @@ def read_extxyz(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[La
     ------
     DataError : unreadable; cut off; no label under any of the names (the message lists the keys that are there); see `checked`.
     """
-    units = units or Units()
-    index = -1
-    for index, atoms in enumerate(_frames(path)):
-        source = f"frame {index} of {path.name}"
-        labels: dict[str, Any] = {**(atoms.calc.results if atoms.calc is not None else {}), **atoms.info, **atoms.arrays}
-        if index == 0:
-            log.info("%s: %s.", path.name, told(keys_of(labels, keys, source), units))
-        yield structure_of(labels, keys, units, atoms.numbers, atoms.positions, np.asarray(atoms.cell), atoms.pbc, source)
-    if index < 0:
-        raise DataError(f"{path} holds no frames.")
+    return structures_of(_frames(path), keys, units or Units(), path.name)
 
 
-def _frames(path: Path) -> Iterator[Atoms]:
+def _frames(path: Path) -> Iterator[RawFrame]:
     with _opened(path) as file:
         index = -1
         try:
             for index, text in enumerate(_texts(file, path)):
-                yield ase.io.read(io.StringIO(text), index=0, format="extxyz")  # type: ignore[misc]
+                atoms = cast(Atoms, ase.io.read(io.StringIO(text), index=0, format="extxyz"))
+                results = atoms.calc.results if atoms.calc is not None else {}
+                labels = {**results, **atoms.info, **atoms.arrays}
+                yield RawFrame(labels, atoms.numbers, atoms.positions, np.asarray(atoms.cell), atoms.pbc, f"frame {index} of {path.name}")
         except (DataError, GeneratorExit):
             raise
         except Exception as error:  # ASE's reader raises whatever its parsing meets: KeyError, ValueError, XYZError, IndexError, ...

@@ -1,10 +1,11 @@
 """Which frames of a file are wanted, whatever its format; how many fell to which wish is counted."""
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import numpy as np
 from ase.data import atomic_numbers
@@ -20,7 +21,7 @@ class FilterConfig:
     charge: float | tuple[float, ...] | None = None  # e; the total charges that are taken
     max_force_eV_A: float | None = None  # the largest force on an atom, eV/Å
     max_atoms: int | None = None
-    molecules: tuple[str, ...] = ()  # names, with * and ? as in file names; one must fit
+    molecules: tuple[str, ...] = ()  # names, * for any text and ? for any letter; one must fit
     not_molecules: tuple[str, ...] = ()  # none may fit
     subsets: tuple[str, ...] = ()  # parts of a collection (SPICE: "*Dipeptides*"); one must fit
     every: int = 1  # of the file's frames, counted before all else
@@ -82,5 +83,10 @@ def why_not(s: LabelledStructure, wish: FilterConfig) -> str | None:
 
 
 def _fits(name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a name is one of the patterns, or equals one letter by letter ('[' is common in SMILES)."""
-    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
+    return any(_compiled(pattern).fullmatch(name) for pattern in patterns)
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """`*` is any text and `?` any letter; brackets mean themselves: SMILES are full of them."""
+    return re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)

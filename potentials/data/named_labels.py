@@ -4,7 +4,9 @@ Extended xyz, ASE's data bases and its trajectories all bring a mapping from nam
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from potentials.data.labelled import DataError, LabelKeys, LabelledStructure, checked, formula_of
 from potentials.data.units import Units
+
+log = logging.getLogger(__name__)
 
 USUAL_KEYS: dict[str, tuple[str, ...]] = {
     "energy": ("REF_energy", "ref_energy", "energy", "Energy", "dft_energy", "DFT_energy", "free_energy"),
@@ -26,12 +30,48 @@ USUAL_KEYS: dict[str, tuple[str, ...]] = {
 GEOMETRY = ("numbers", "positions", "cell", "pbc")
 
 
-def keys_of(labels: Mapping[str, Any], keys: LabelKeys, source: str) -> dict[str, str]:
+@dataclass(frozen=True)
+class RawFrame:
+    """One frame as its file has it, in the file's units."""
+
+    labels: Mapping[str, Any]  # by name: forces (n_atoms, 3), stress of six numbers in ASE's Voigt order or of nine
+    numbers: np.ndarray  # (n_atoms,)
+    positions: np.ndarray  # (n_atoms, 3)
+    cell: np.ndarray  # (3, 3)
+    pbc: np.ndarray  # (3,) bool
+    source: str  # file and frame, for messages
+
+
+def structures_of(frames: Iterable[RawFrame], keys: LabelKeys, units: Units, file: str) -> Iterator[LabelledStructure]:
+    """Frames of a file in eV and Å, checked; the log says which names and units were taken.
+
+    Names that are given must be there in the first frame, which catches a slip of the pen at once. Later frames, and single atoms
+    (references, often without forces), may lack some labels.
+
+    Raises
+    ------
+    DataError : no frames; a name that was given is not there; a frame with neither energy nor forces; see `checked`.
+    """
+    announced, n_molecules = "", 0
+    for frame in frames:
+        single = len(frame.numbers) == 1
+        found = keys_of(frame.labels, keys, frame.source, named_needed=not single and n_molecules == 0)
+        if not announced or (not single and n_molecules == 0 and announced != told(found, units)):
+            announced = told(found, units)
+            log.info("%s: %s.", file, announced)
+        n_molecules += not single
+        yield structure_of(frame, found, units)
+    if not announced:
+        raise DataError(f"{file} holds no frames.")
+
+
+def keys_of(labels: Mapping[str, Any], keys: LabelKeys, source: str, *, named_needed: bool = True) -> dict[str, str]:
     """The name under which each quantity is there; a quantity that is not there is left out.
 
     Raises
     ------
-    DataError : a name that was given is not there, or there is neither an energy nor forces; the message lists what is.
+    DataError : a name that was given is not there though `named_needed`, or there is neither an energy nor forces; the message
+        lists what is there.
     """
     found = {}
     for quantity, usual in USUAL_KEYS.items():
@@ -39,37 +79,30 @@ def keys_of(labels: Mapping[str, Any], keys: LabelKeys, source: str) -> dict[str
         key = next((k for k in (usual if given is None else (given,)) if labels.get(k) is not None), None)
         if key is not None:
             found[quantity] = key
-        elif given is not None:
+        elif given is not None and named_needed:
             raise DataError(f"No {quantity} in {source}: looked for '{given}'; {_there(labels)} Name it with keys.{quantity}.")
     if "energy" not in found and "forces" not in found:
-        names = ", ".join(map(repr, USUAL_KEYS["energy"]))
+        names = ", ".join(map(repr, USUAL_KEYS["energy"] if keys.energy is None else (keys.energy,)))
         raise DataError(f"No energy in {source}: looked for {names}, and no forces either; {_there(labels)} Name them with keys.energy and keys.forces.")
     return found
 
 
-def structure_of(labels: Mapping[str, Any], keys: LabelKeys, units: Units, numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray,
-                 pbc: np.ndarray, source: str) -> LabelledStructure:  # fmt: skip
-    """One frame in eV and Å, checked.
-
-    Parameters
-    ----------
-    labels : values by name, in `units`; forces (n_atoms, 3), stress of six numbers in ASE's Voigt order or of nine.
-    positions, cell : (n_atoms, 3) and (3, 3), in `units.length`.
-    """
-    key = keys_of(labels, keys, source)
+def structure_of(frame: RawFrame, key: Mapping[str, str], units: Units) -> LabelledStructure:
+    """One frame in eV and Å, checked; `key` is what `keys_of` found."""
+    labels, numbers, source = frame.labels, np.asarray(frame.numbers), frame.source
 
     def array(quantity: str, factor: float) -> np.ndarray | None:
         return array_of(labels[key[quantity]], key[quantity], source) * factor if quantity in key else None
 
     charges = array("charges", 1.0)
     return checked(LabelledStructure(
-        numbers=np.asarray(numbers),
-        positions=np.asarray(positions, dtype=np.float64) * units.to_angstrom,
+        numbers=numbers,
+        positions=np.asarray(frame.positions, dtype=np.float64) * units.to_angstrom,
         energy=number_of(labels[key["energy"]], key["energy"], source) * units.to_eV if "energy" in key else None,
         forces=array("forces", units.to_eV_per_angstrom),
         stress=stress_of(labels[key["stress"]], key["stress"], source) * units.to_eV_per_angstrom3 if "stress" in key else None,
-        cell=np.asarray(cell, dtype=np.float64) * units.to_angstrom,
-        pbc=np.asarray(pbc, dtype=bool),
+        cell=np.asarray(frame.cell, dtype=np.float64) * units.to_angstrom,
+        pbc=np.asarray(frame.pbc, dtype=bool),
         charge=number_of(labels[key["charge"]], key["charge"], source) if "charge" in key else 0.0,
         molecule=str(labels[key["molecule"]]) if "molecule" in key else formula_of(numbers),
         source=source,
