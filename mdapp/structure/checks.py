@@ -142,13 +142,19 @@ def _contacts(atoms: Atoms) -> list[Finding]:
 
 
 def check_time_step(atoms: Atoms, timestep_fs: float, masses: np.ndarray | None = None) -> list[Finding]:
-    """The fastest vibration goes with the square root of the lightest mass; `masses` (n_atoms,) where these are not the atoms' own."""
+    """The fastest vibration goes with the square root of the lightest mass.
+
+    Parameters
+    ----------
+    masses : (n_atoms,), amu, in place of the atoms' own where bonds are held and swing no more.
+    """
     masses = atoms.get_masses() if masses is None else masses
     lightest = int(np.argmin(masses))
     mass = float(masses[lightest])
     scale = math.sqrt(mass / HYDROGEN)
-    limit = (REFUSE_FS if mass < 1.5 else REFUSE_HEAVY_FS) * scale
-    who = f"{chemical_symbols[atoms.numbers[lightest]]} of {mass:.3g} amu"
+    limit = (REFUSE_FS if atoms.numbers[lightest] == 1 else REFUSE_HEAVY_FS) * scale
+    own = float(atoms.get_masses()[lightest])
+    who = f"{chemical_symbols[atoms.numbers[lightest]]} of {own:.3g} amu" + ("" if own == mass else " with its bonds held")
     if timestep_fs > limit * (1 + 1e-9):
         return [Finding("refuse", f"A time step of {timestep_fs:g} fs is too long for {who}: at most {limit:.2g} fs. Take {0.5 * scale:.1g} fs.")]
     if timestep_fs > WARN_FS * scale * (1 + 1e-9):
