@@ -69,4 +69,4 @@ def _detached(outputs: Outputs) -> Outputs:
         return None if x is None else x.detach()
 
     terms = {name: e.detach() for name, e in outputs.terms.items()}
-    return Outputs(outputs.energies.detach(), terms, cut(outputs.charges), cut(outputs.hirshfeld_ratios))
+    return Outputs(outputs.energies.detach(), terms, cut(outputs.charges), cut(outputs.hirshfeld_ratios), cut(outputs.extrapolation))

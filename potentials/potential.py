@@ -23,6 +23,7 @@ class Outputs:
     terms: dict[str, Tensor] = field(default_factory=dict)  # parts of `energies` by name, each (n_atoms,), eV
     charges: Tensor | None = None  # (n_atoms,), e
     hirshfeld_ratios: Tensor | None = None  # (n_atoms,)
+    extrapolation: Tensor | None = None  # (n_atoms, 2): descriptors outside the range of the training data, and the farthest one in ranges
 
 
 class Potential(torch.nn.Module):

@@ -17,7 +17,7 @@ from mdapp.observables import kinetic_energy, pressure, temperature_K
 
 RUNAWAY_A = 1.5  # no atom of a sound run moves so far in one step; after such a leap the next call of the potential may never return
 PER_ATOM = ("charges", "dipoles", "magmoms")  # results of the calculator that a written frame carries along
-DOUBTS = ("forces_spread", "domain_distance", "energy_spread")  # what a potential says of its own uncertainty: in every frame, for the guards
+DOUBTS = ("forces_spread", "domain_distance", "energy_spread", "extrapolations", "overshoot")  # what a potential says of its own uncertainty: in every frame, for the guards
 
 
 class Exploded(Exception):

@@ -4,6 +4,7 @@ import torch
 from ase import Atoms
 
 from potentials.architectures import architectures
+from potentials.layers.symmetry_functions.grids import Grid
 from potentials.potential import Potential
 
 SMALL = {
@@ -12,6 +13,8 @@ SMALL = {
     ),
     "so3krates-original": dict(n_layer=2, F=16, n_heads=2, degrees=(1, 2), n_rbf=8),
     "lennard-jones": {},
+    "behler-parrinello": dict(elements=(1, 6, 8, 18), cutoff=5.0, grid=Grid(n_radial=3, n_angular=1, zetas=(1.0,)), hidden=(6,)),
+    "behler-parrinello-embedded": dict(elements=(1, 6, 8, 18), cutoff=5.0, grid=Grid(n_radial=3, n_angular=1, weighted=True), n_channels=2, hidden=(6,)),
 }
 
 

@@ -118,7 +118,7 @@ class RadialBlock(Block):
             slot = self.slots(e) if self.weighted else self.slots(e, e_neighbour)
             if weights is not None:
                 g = weights.to(values.dtype).index_select(0, e_neighbour)
-                mine = (values[:, :, None] * g[:, None, :]).reshape(len(values), -1)
+                mine = (values[:, :, None] * g[:, None, :]).flatten(1)
             else:
                 mine = values
             rows = centre * self.n_slots + slot

@@ -1,0 +1,164 @@
+r"""Behler-Parrinello potentials: symmetry functions of an atom's surroundings, one small network for each element.
+
+.. math:: E = \sum_i \left[ E^0_{e_i} + s_E\, \varphi_{e_i}\!\left( S_{e_i}(G_i) \right) \right]
+
+G are symmetry functions (`potentials.layers.symmetry_functions`), S their scaling by the statistics of the training data, E^0 an
+energy for each element, s_E an energy unit. Descriptors are dropped where the training data never change them; those that lie outside
+their range there are reported with each evaluation.
+
+J. Behler and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007); J. Behler, J. Chem. Phys. 134, 074106 (2011).
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor
+
+from potentials.architectures import architectures
+from potentials.graph import AtomicGraph
+from potentials.layers.atomic_networks import SMOOTH, AtomicNetwork
+from potentials.layers.energies import ElementEnergies
+from potentials.layers.symmetry_functions import SymmetryFunction, SymmetryFunctions, largest_cutoff
+from potentials.layers.symmetry_functions.cutoffs import NAMES as CUTOFFS
+from potentials.layers.symmetry_functions.grids import Grid, functions_of
+from potentials.layers.symmetry_functions.scaling import Mode, Moments, Scaling
+from potentials.layers.training_statistics import Labelled, energy_left, energy_unit
+from potentials.potential import Outputs, Potential
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descriptors are those of `functions`, or of `grid` and `cutoff` where no functions are given."""
+
+    elements: tuple[int, ...] | None = None  # from the data, in training
+    cutoff: float = 6.0  # Å; with `functions`, the largest of theirs
+    cutoff_fn: str = "cosine"  # of `grid`
+    inner: float = 0.0  # of `grid`: inner radius of the cutoff function as a part of the cutoff
+    grid: Grid = Grid()
+    functions: tuple[SymmetryFunction, ...] = ()
+    hidden: tuple[int, ...] = (30, 30)
+    activation: tuple[str, ...] | str = "tanh"  # one for all hidden layers, or one for each
+    scaling: Mode = "sigma"
+    scale_min: float = 0.0
+    scale_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.cutoff > 0:
+            raise ValueError(f"cutoff must be > 0 Å, got {self.cutoff}.")
+        if self.cutoff_fn not in CUTOFFS:
+            raise ValueError(f"no cutoff function '{self.cutoff_fn}'; known: {', '.join(CUTOFFS)}.")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden must name one or more widths of 1 or more, got {list(self.hidden)}.")
+        if len(self.activations) != len(self.hidden):
+            raise ValueError(f"activation names {len(self.activations)} functions, and there are {len(self.hidden)} hidden layers.")
+        unknown = [name for name in self.activations if name not in SMOOTH]
+        if unknown:
+            raise ValueError(f"no activation '{unknown[0]}'; known: {', '.join(SMOOTH)}.")
+        if not self.scale_max > self.scale_min:
+            raise ValueError(f"scale_max must be above scale_min, got {self.scale_max} and {self.scale_min}.")
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """One for each hidden layer."""
+        return (self.activation,) * len(self.hidden) if isinstance(self.activation, str) else self.activation
+
+    def functions_for(self, elements: tuple[int, ...]) -> tuple[SymmetryFunction, ...]:
+        """The descriptors of these elements."""
+        return self.functions or functions_of(self.grid, elements, self.cutoff, self.cutoff_fn, self.inner)
+
+
+@architectures.register("behler-parrinello")
+class BehlerParrinello(Potential):
+    """See the module's head."""
+
+    Config = Config
+    energy_unit: Tensor
+
+    def __init__(self, config: Config = Config()):
+        super().__init__(cutoff=largest_cutoff(config.functions) if config.functions else config.cutoff, elements=config.elements)
+        self.config = config
+        known = self.elements or ()
+        self.descriptors = SymmetryFunctions(config.functions_for(known) if known else (), known)
+        counts = [self.descriptors.count(z) for z in known]
+        if 0 in counts:
+            raise ValueError(f"{chemical_symbols[known[counts.index(0)]]} has no symmetry function; each element needs one or more.")
+        self.scalings = torch.nn.ModuleList(Scaling(n, config.scaling, config.scale_min, config.scale_max) for n in counts)
+        self.networks = torch.nn.ModuleDict(
+            {chemical_symbols[z]: AtomicNetwork(n, config.hidden, config.activations) for z, n in zip(known, counts)}
+        )
+        self.register_buffer("energy_unit", torch.ones((), dtype=torch.float64))  # s_E, eV
+        self.element_energies = ElementEnergies()
+
+    def set_reference_energies(self, energies: Mapping[int, float]) -> None:
+        """E^0: energies of elements (eV) that the networks' energies are relative to."""
+        self.element_energies.set(energies)
+
+    @torch.no_grad()
+    def fit_to(self, batches: Iterable[Labelled]) -> str:
+        """Take the scaling of descriptors, their ranges and the energy unit from training data; called once, before training.
+
+        Returns
+        -------
+        What was found, in a sentence.
+        """
+        moments, left = [Moments(len(s.minimum)) for s in self._scalings], []
+        for batch in batches:
+            for m, (_, G) in zip(moments, self._descriptors_by_element(batch.graph)):
+                m.add(G)
+            left.append(energy_left(batch, self.element_energies))
+        for m, scaling in zip(moments, self._scalings):
+            m.give(scaling)
+        self.energy_unit.fill_(energy_unit(left))
+        words = [f"{chemical_symbols[z]} {len(s.minimum)}{f' ({s.n_dropped} constant)' if s.n_dropped else ''}" for z, s in zip(self.elements or (), self._scalings)]
+        return f"Descriptors: {', '.join(words)}; energy unit {1000 * float(self.energy_unit):.1f} meV."
+
+    def forward(self, graph: AtomicGraph) -> Tensor:
+        return self.outputs(graph).energies
+
+    def outputs(self, graph: AtomicGraph) -> Outputs:
+        parts, outside, atoms = [], [], []
+        for (chosen, G), scaling, network in zip(self._descriptors_by_element(graph), self._scalings, self.networks.values()):
+            parts.append(network(scaling(G)))
+            with torch.no_grad():
+                beyond = scaling.overshoot(G.detach())
+                outside.append(torch.stack([(beyond > 0).sum(1).to(G.dtype), beyond.amax(1)], 1))
+            atoms.append(chosen)
+        e, extrapolation = (_in_order(x, atoms, graph.n_atoms) for x in (parts, outside))
+        terms = {"network": e.double() * self.energy_unit, "elements": self.element_energies(graph.numbers)}
+        return Outputs(terms["network"] + terms["elements"], terms, extrapolation=extrapolation)
+
+    def overshoot(self, graph: AtomicGraph) -> list[tuple[Tensor, Tensor]]:
+        """Of each element: its atoms (n,), and how far each of their descriptors (n, K) is outside the training data; see `Scaling.overshoot`."""
+        found = self._descriptors_by_element(graph)
+        return [(_all_of(chosen, graph), s.overshoot(G)) for (chosen, G), s in zip(found, self._scalings)]
+
+    def _descriptors_by_element(self, graph: AtomicGraph) -> list[tuple[Tensor | None, Tensor]]:
+        """Of each element: its atoms, None where they are all atoms, and their descriptors (n, K)."""
+        raw = self.descriptors(graph, next(self.parameters()).dtype)
+        if len(self.networks) == 1:
+            return [(None, self.descriptors.of_element(raw, 0))]
+        place = self.descriptors.place.index_select(0, graph.numbers)
+        chosen = [torch.nonzero(place == k)[:, 0] for k in range(len(self.networks))]
+        return [(atoms, self.descriptors.of_element(raw.index_select(0, atoms), k)) for k, atoms in enumerate(chosen)]
+
+    @property
+    def _scalings(self) -> list[Any]:
+        return list(self.scalings)
+
+
+def _in_order(parts: list[Tensor], atoms: list[Tensor | None], n_atoms: int) -> Tensor:
+    """Values of the atoms of each element as values of all atoms in their order."""
+    if len(parts) == 1 and atoms[0] is None:
+        return parts[0]
+    out = parts[0].new_zeros((n_atoms, *parts[0].shape[1:]))
+    for chosen, values in zip(atoms, parts):
+        out = out.index_add(0, chosen, values)
+    return out
+
+
+def _all_of(chosen: Tensor | None, graph: AtomicGraph) -> Tensor:
+    return torch.arange(graph.n_atoms, device=graph.numbers.device) if chosen is None else chosen
