@@ -41,7 +41,7 @@ def card_before_training(config: TrainConfig, training: Part, validation: Part, 
         "mean_neighbours": known.mean_neighbours,
         "parameters": sum(p.numel() for p in potential.parameters()),
         "trained_parameters": sum(p.numel() for p in potential.parameters() if p.requires_grad),
-        "loss": {name: value for name, value in to_mapping(config.loss).items() if value is not None},
+        "loss": {name: value for name, value in to_mapping(config.loss).items() if value},
         "optimiser": to_mapping(config.optimiser),
         "best_by": config.best_by,
         "device": config.device,
@@ -57,7 +57,7 @@ def card_before_training(config: TrainConfig, training: Part, validation: Part, 
 
 def card_at(card: Card, position: Position, seconds: float, errors: Errors, frames: str) -> Card:
     """The card of a potential of this step, with its errors on `frames` ("all validation frames", ...)."""
-    at = {"steps": position.step, "epochs": position.epoch, "hours": seconds / 3600, "errors_on": frames}
+    at = {"steps": position.step, "epochs": round(position.epoch + position.frames / card.training["training_frames"], 3), "hours": seconds / 3600, "errors_on": frames}
     return replace(card, training={**card.training, **at, **known_errors(errors)})
 
 
