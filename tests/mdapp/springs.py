@@ -1,6 +1,7 @@
-"""A calculator for `ase:springs:Springs`: every molecule that is first seen, on Morse bonds and springs. Needs no arguments."""
+"""Calculators without arguments for `ase:springs:NAME`: molecules on Morse bonds and springs."""
 from __future__ import annotations
 
+from ase.build import molecule
 from ase.calculators.calculator import all_changes
 from mdapp.topology import find_bonds
 from toys import Bonded
@@ -20,3 +21,13 @@ class Springs(Bonded):
             super().__init__(reference, find_bonds(reference.numbers, reference.positions, reference.cell.array, reference.pbc))
             self.ready = True
         super().calculate(atoms, properties, system_changes)
+
+
+class Methanol(Springs):
+    """Methanol on springs whose lengths are those of its minimum, however strained the structure is that it is asked for."""
+
+    def __init__(self):
+        atoms = molecule("CH3OH")
+        super().__init__()
+        Bonded.__init__(self, atoms, find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc))
+        self.ready = True

@@ -316,11 +316,11 @@ def test_the_committee_is_asked_for_written_frames_only():
 
 
 def hot(atoms, name, **options):
-    """All guards with their defaults on 2 ps at 500 K."""
+    """All guards with their defaults on 2 ps at 500 K; but those of peptide bonds, which turn freely in this toy without torsions."""
     bonds = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
     atoms.calc = Bonded(atoms, bonds)
     stepper = stepper_of(atoms, name, 0.5, start_K=500.0, seed=11, **options)
-    watches = [monitors.get(m)().begin(stepper.frame(), bonds) for m in monitors.names()]
+    watches = [monitors.get(m)().begin(stepper.frame(), bonds) for m in monitors.names() if m != "peptide-bond"]
     return simulate(stepper, 4000, watches)
 
 

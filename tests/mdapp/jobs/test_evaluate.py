@@ -342,7 +342,8 @@ def test_several_files_are_told_apart(here):
 
 @pytest.mark.parametrize("words, code, claim", [
     (["none.xyz", "-p", "emt"], 5, "No file none.xyz"), (["data.xyz", "-p", "emt", "-o", "."], 2, "exists already"),
-    (["data.xyz", "-p", "emt", "--charged", "maybe"], 2, "charged: got 'maybe'; allowed: refuse, keep, drop"), (["data.xyz", "-p", "emt", "--worst", "-1"], 2, "worst must be >= 0"),
+    (["data.xyz", "-p", "emt", "--charged", "maybe"], 2, "charged: got 'maybe'; allowed: refuse, keep, drop"),
+    (["data.xyz", "-p", "emt", "--worst", "-1"], 2, "worst must be >= 0"),
     (["data.xyz", "-p", "emt", "-o", "data.xyz/e"], 2, "Cannot write to"), (["empty.xyz", "-p", "emt"], 5, "no frames"),
 ])  # fmt: skip
 def test_what_cannot_be_evaluated_is_refused_and_leaves_nothing(here, capsys, words, code, claim):

@@ -80,12 +80,13 @@ def test_a_run_with_everything_that_is_cut_twice_is_the_uninterrupted_one(method
 def test_tied_bonds_are_as_long_as_after_the_relaxation_of_a_strained_start(monkeypatch):
     """The lengths come from the relaxed start, which a resumed run does not see: they travel in its state."""
     strained = molecule("CH3OH")
-    strained.positions[1, 0] -= 0.25  # towards and away: far above 15 eV/Å
+    strained.positions[3:] *= 1.12
     strained.write("m.xyz")
-    monkeypatch.setattr("mdapp.jobs._start.STRAINED", 1e-4)
-    monkeypatch.setattr("mdapp.jobs._start.RELAXED", 1e-5)
-    run(settings("nve", output="a", potential="lj", freeze=(), steps=20))
-    run(settings("nve", output="b", potential="lj", freeze=(), steps=10))
+    monkeypatch.setattr("mdapp.jobs._start.STRAINED", 1.0)
+    monkeypatch.setattr("mdapp.jobs._start.RELAXED", 0.5)
+    begun = {"potential": "ase:springs:Methanol", "freeze": ()}
+    assert "strained start" in run(settings("nve", output="a", steps=20, **begun)).summary["relaxation"]
+    run(settings("nve", output="b", steps=10, **begun))
     resume(ResumeConfig("b", steps=20))
     lengths = [load_checkpoint(Path(p)).state["stepper"]["bond_lengths"] for p in "ab"]
     np.testing.assert_array_equal(*lengths)

@@ -72,7 +72,8 @@ def test_memory_survives_a_restart(name, start):
     for f, expected in zip(rough[30:], verdicts[30:]):
         seen = second.look(f)
         assert (seen.level, seen.reason, seen.atoms) == (expected.level, expected.reason, expected.atoms)
-    if name != "finite" and not (name == "bond-graph" and start is not START):
+    silent = {"finite"} | ({"bond-graph"} if start is not START else set())
+    if name not in silent | {"chirality", "peptide-bond", "ring", "uncertainty"}:  # these have nothing to watch here, and memory tests of their own
         assert any(v.level != "ok" for v in verdicts)
 
 
@@ -132,7 +133,7 @@ def test_too_cold_counts_once_settled_and_only_with_a_target():
         assert early[-1].level == "ok" and late[-1].level == level
 
 
-@pytest.mark.parametrize("factor, level", [(20.0, "ok"), (40.0, "warn"), (100.0, "stop")])
+@pytest.mark.parametrize("factor, level", [(10.0, "ok"), (20.0, "warn"), (40.0, "warn"), (100.0, "stop")])
 def test_one_hot_atom_is_named(factor, level):
     momenta = START.momenta.copy()
     momenta[4] = np.sqrt(3 * START.masses[4] * units.kB * 300.0 * factor / 3) * np.ones(3)
