@@ -1,8 +1,9 @@
 """A proton on its way from one oxygen of a molecule to the other: is the energy along the path smooth?
 
 Both ends are relaxed by the potential itself; the path is the straight line between them, atom by atom. With s from 0 to 1 in n steps, the second
-differences of E(s) are its curvature. A kink (a pair that leaves the cutoff, a rough spline) shows as neighbours among them that differ by much of
-their range; and a potential whose forces are not its gradient shows as a slope that is not -F dr/ds.
+differences of E(s) are its curvature. Of a smooth curve, neighbours among them differ the less the closer they are: what is left of the largest jump
+when it is extrapolated to steps of no length is a kink (a pair that leaves the cutoff, a rough spline). And a potential whose forces are not its
+gradient shows as a slope that is not -F dr/ds.
 """
 from __future__ import annotations
 
@@ -24,11 +25,11 @@ class Transfer:
     energy: np.ndarray  # (n + 1,) eV, from the first end
     barrier_meV: float  # highest point above the first end
     extrema: int  # turning points between the ends; 1: one barrier
-    kink: float  # largest jump between neighbouring second differences, as a part of their range
+    kink: float  # largest jump of the curvature, extrapolated to steps of no length, as a part of the curvature's range; 0 is smooth
     slope_error_meV: float  # largest |dE/ds + F dr/ds|, meV for s from 0 to 1
 
 
-def proton_transfer(start: Atoms, calculator: Calculator, steps: int = 200, fmax: float = 0.005) -> Transfer:
+def proton_transfer(start: Atoms, calculator: Calculator, steps: int = 400, fmax: float = 0.005) -> Transfer:
     """Relax `start`, move its hydroxyl proton to the other oxygen, relax, and evaluate the straight line between the two.
 
     Raises
@@ -54,7 +55,7 @@ def proton_transfer(start: Atoms, calculator: Calculator, steps: int = 200, fmax
 
 
 def along(first: Atoms, last: Atoms, calculator: Calculator, steps: int) -> Transfer:
-    """The straight line from one structure to another, (steps + 1) points."""
+    """The straight line from one structure to another, (steps + 1) points; an even number of steps."""
     path = last.positions - first.positions
     atoms = Atoms(first.numbers, first.positions, calculator=calculator)
     energy, slope = [], []
@@ -63,9 +64,10 @@ def along(first: Atoms, last: Atoms, calculator: Calculator, steps: int) -> Tran
         energy.append(atoms.get_potential_energy())
         slope.append(-float(np.sum(atoms.get_forces() * path)))
     E, dE = np.array(energy) - energy[0], np.array(slope)
-    second = np.diff(E, 2) * steps**2
+    fine, coarse = np.diff(E, 2) * steps**2, np.diff(E[::2], 2) * (steps / 2) ** 2
+    kink = max(0.0, 2 * np.abs(np.diff(fine)).max() - np.abs(np.diff(coarse)).max()) / np.ptp(fine)
     h = 1 / steps
     inner = (8 * (E[3:-1] - E[1:-3]) - (E[4:] - E[:-4])) / (12 * h)  # of fourth order: what is left is the potential's own
     signs = np.sign(dE[np.abs(dE) > 1e-3])
-    return Transfer(E, 1000 * float(E.max()), int(np.sum(signs[1:] != signs[:-1])), float(np.abs(np.diff(second)).max() / np.ptp(second)),
+    return Transfer(E, 1000 * float(E.max()), int(np.sum(signs[1:] != signs[:-1])), float(kink),
                     1000 * float(np.abs(inner - dE[2:-2]).max()))  # fmt: skip

@@ -26,7 +26,7 @@ SCALE = {"meV": 1.0, "meV/atom": 1.0, "meV/A": 1.0, "kcal/mol": 1 / KCAL, "kcal/
 KEY = ("set", "split", "metric", "unit")
 COLUMNS = ("set", "split", "metric", "value", "unit", "must", "aim", "reached", "frames", "parameters", "training_hours", "trained_on", "potential_sha256", "published", "date",
            "commit", "command")
-SMOOTH_KINK, SMOOTH_SLOPE_MEV = 0.05, 1.0  # a smooth curve of 200 points has neighbours in its curvature that differ by 2 to 4 % of its range
+SMOOTH_KINK, SMOOTH_SLOPE_MEV = 0.02, 1.0  # a part of the curvature's range; meV for the whole path
 
 
 def main() -> int:

@@ -146,7 +146,7 @@ def test_kinks_and_wrong_slopes_show_on_the_path(monkeypatch, options, smooth, s
     start = Atoms("OOH", [[0, 0, 0], [2.9, 0, 0], [1.0, 0.05, 0]])
     found = proton_transfer(start, Shared(**options), fmax=0.002)
     assert 100 < found.barrier_meV < 3000
-    assert (found.kink < 0.05) == smooth
+    assert (found.kink < 0.005) if smooth else (found.kink > 0.5)
     if smooth:
         assert (found.slope_error_meV < 1.0) == same and found.extrema == 1 and found.energy[-1] == pytest.approx(0, abs=1e-3)  # the ends are alike
 

@@ -57,7 +57,7 @@ def energy_errors(reference: np.ndarray, error_meV: np.ndarray, molecules: Seque
         mean = float(y.mean()) if len(y) else 0.0
         for ax in (axes, side):
             ax.axhline(mean, color=ORANGE, linestyle="--", linewidth=1.2, zorder=3)
-        side.hist(y, bins=min(60, max(10, len(y) // 20)), orientation="horizontal", color=BLUE, alpha=0.7)
+        side.hist(y, bins=60 if len(y) > 100 else 15, orientation="horizontal", color=BLUE, alpha=0.7)
         side.set(xlabel="frames")
         side.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.set(xlabel="reference energy per atom, from its molecule's mean / meV", ylabel="error / meV per atom",
