@@ -2,7 +2,8 @@
 
 A bond counts as broken when its length is off by more than 0.5 Å from that of the start, the criterion that X. Fu et al., "Forces are not Enough",
 Trans. Mach. Learn. Res. (2023), proposed for the stability of learned potentials; a hydrogen more than 2.5 Å from its partner has left for good. One look is not
-enough: what is off must stay off for a while. Chemistry on purpose needs other limits, or this guard left out.
+enough: what is off must stay off for a while. A proton hop (a hydrogen that left one heavy atom and came to another) is told from bonds that break or form:
+it may be chemistry. Chemistry on purpose needs other limits, or this guard left out.
 """
 from __future__ import annotations
 
@@ -14,10 +15,12 @@ from ase.data import covalent_radii
 
 from mdapp.frame import Frame, named
 from mdapp.monitors._base import OK, Verdict, require_rising
+from mdapp.monitors._graph import vectors
 from mdapp.monitors._pairs import close_pairs
 from mdapp.monitors._registry import monitors
 
 NOT_OFF = np.inf
+DEVIATION_A = 0.5  # the published criterion
 
 
 @monitors.register("bond-graph")
@@ -55,12 +58,14 @@ class BondGraphWatch:
         self.off_since_fs = np.full(len(self.bonds), NOT_OFF)  # (n_bonds,)
         self.gone_since_fs = np.full(len(self.bonds), NOT_OFF)
         self.formed_since_fs: dict[int, float] = {}  # code of a pair: time
+        self.largest_off_A, self.largest_at, self.over_since_fs = 0.0, (-1, np.nan), np.nan  # of all looks: bond and time in fs; time of the first beyond 0.5 Å
         self.known = np.unique(np.concatenate([self._codes(*np.sort(self.bonds, axis=1).T), self._close(start)[0]]))
 
     def look(self, frame: Frame) -> Verdict:
         if not len(self.bonds):
             return OK
         off_A = self._lengths(frame) - self.start_lengths
+        self._remember(np.abs(off_A), frame.time_fs)
         gone = np.abs(off_A) > self.guard.stop_off_A
         gone |= self.hydrogen & (off_A + self.start_lengths > self.guard.hydrogen_A)
         self.gone_since_fs = _since(gone, self.gone_since_fs, frame.time_fs)
@@ -70,6 +75,23 @@ class BondGraphWatch:
             if (bad := frame.time_fs - since >= self.guard.persist_fs).any():
                 return self._broken(level, frame, off_A, np.flatnonzero(bad), limit)
         return formed
+
+    def _remember(self, off_A: np.ndarray, time_fs: float) -> None:
+        worst = int(off_A.argmax())
+        if off_A[worst] > self.largest_off_A:
+            self.largest_off_A, self.largest_at = float(off_A[worst]), (worst, time_fs)
+        if off_A[worst] > DEVIATION_A and not self.over_since_fs <= time_fs:
+            self.over_since_fs = time_fs
+
+    def summary(self) -> dict[str, Any]:
+        """The bond deviation of the stability benchmarks, over all looks."""
+        if not len(self.bonds):
+            return {}
+        worst, at_fs = self.largest_at
+        return {"bond_deviation": {
+            "largest_A": self.largest_off_A, "at_ps": at_fs / 1000, "atoms": self.bonds[worst].tolist() if worst >= 0 else [],
+            "first_beyond_0.5_A_ps": None if np.isnan(self.over_since_fs) else self.over_since_fs / 1000,
+        }}  # fmt: skip
 
     def _broken(self, level: str, frame: Frame, off_A: np.ndarray, bad: np.ndarray, limit: float) -> Verdict:
         worst = bad[np.abs(off_A[bad]).argmax()]
@@ -81,8 +103,29 @@ class BondGraphWatch:
         else:
             said = f"{abs(value):.2f} Å off its start, limit {limit:g}"
         others = f"; {len(bad) - 1} more bonds are off" if len(bad) > 1 else ""
-        atoms = pair + tuple(a for a in self.bonds[bad].ravel().tolist() if a not in pair)
-        return Verdict(level, self.monitor, f"bond {named(frame.numbers, pair)} is {length:.2f} Å long, {said}{others}", tuple(dict.fromkeys(atoms)), value, limit)
+        atoms = dict.fromkeys(pair + tuple(self.bonds[bad].ravel().tolist()))
+        taker = self._taker(pair, frame)
+        if taker is not None:
+            proton, giver = pair if frame.numbers[pair[0]] == 1 else pair[::-1]
+            what = f"proton hop: {named(frame.numbers, [proton])} has gone from {named(frame.numbers, [giver])} to {named(frame.numbers, [taker])}, its old bond is"
+            atoms = dict.fromkeys((proton, giver, taker, *atoms))
+        else:
+            what = f"bond {named(frame.numbers, pair)} is" + (" broken:" if level == "stop" else "")
+        return Verdict(level, self.monitor, f"{what} {length:.2f} Å long, {said}{others}", tuple(atoms), value, limit)
+
+    def _taker(self, pair: tuple[int, int], frame: Frame) -> int | None:
+        """The atom to which the hydrogen of a lost bond has a new one; None where it has none, or the bond is of another kind."""
+        hydrogens = [k for k in pair if frame.numbers[k] == 1]
+        if len(hydrogens) != 1:
+            return None
+        (proton,) = hydrogens
+        for code in self.formed_since_fs:
+            new = divmod(code, len(frame.numbers))
+            if proton in new:
+                other = new[0] if new[1] == proton else new[1]
+                if other not in pair and frame.numbers[other] != 1:
+                    return other
+        return None
 
     def _formed(self, frame: Frame) -> Verdict:
         codes, ratios = self._close(frame)
@@ -95,7 +138,7 @@ class BondGraphWatch:
             return OK
         closest = min(lasting, key=lambda code: now[code])
         pair = divmod(closest, len(frame.numbers))
-        reason = f"{named(frame.numbers, pair)} have come as close as a bond ({now[closest]:.2f} of the sum of covalent radii), limit {self.guard.formed_ratio:g}"
+        reason = f"new bond: {named(frame.numbers, pair)} have come as close as a bond ({now[closest]:.2f} of the sum of covalent radii), limit {self.guard.formed_ratio:g}"
         return Verdict("warn", self.monitor, reason, pair, now[closest], self.guard.formed_ratio)
 
     def _close(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
@@ -112,17 +155,15 @@ class BondGraphWatch:
         return i * len(self.radii) + j
 
     def _lengths(self, frame: Frame) -> np.ndarray:
-        """(n_bonds,), Å, by the nearest image; exact as long as a bond is shorter than half the lowest height of the cell."""
-        d = frame.positions[self.bonds[:, 1]] - frame.positions[self.bonds[:, 0]]
-        if frame.pbc.any():
-            cell = np.where(frame.pbc[:, None], frame.cell, 0.0)
-            d = d - np.round(d @ np.linalg.pinv(cell)) @ cell
+        """(n_bonds,), Å."""
+        d = vectors(frame, self.bonds[:, 0], self.bonds[:, 1])
         return np.sqrt(np.einsum("ij,ij->i", d, d))
 
     def state(self) -> dict[str, Any]:
         formed = np.array(list(self.formed_since_fs.items()), float).reshape(-1, 2)
         return {"start_lengths": self.start_lengths.copy(), "known": self.known.copy(), "off_since_fs": self.off_since_fs.copy(),
-                "gone_since_fs": self.gone_since_fs.copy(), "formed_since_fs": formed}
+                "gone_since_fs": self.gone_since_fs.copy(), "formed_since_fs": formed, "largest_off_A": self.largest_off_A,
+                "largest_bond": self.largest_at[0], "largest_at_fs": self.largest_at[1], "over_since_fs": self.over_since_fs}
 
     def restore(self, state: dict[str, Any]) -> None:
         if len(state["start_lengths"]) != len(self.bonds):
@@ -130,6 +171,8 @@ class BondGraphWatch:
         for name in ("start_lengths", "off_since_fs", "gone_since_fs"):
             setattr(self, name, np.array(state[name], float))
         self.known = np.array(state["known"], np.int64)
+        self.largest_off_A, self.over_since_fs = float(state["largest_off_A"]), float(state["over_since_fs"])
+        self.largest_at = int(state["largest_bond"]), float(state["largest_at_fs"])
         self.formed_since_fs = {int(code): float(t) for code, t in np.asarray(state["formed_since_fs"]).reshape(-1, 2)}
 
 
