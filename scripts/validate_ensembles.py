@@ -1,0 +1,301 @@
+"""Are the ensembles that are offered the ensembles that they claim to be?
+
+Every ensemble that is installed is run on cheap systems and held to statistical mechanics, most of it by the package physical_validation (Merz and
+Shirts, PLoS ONE 13, e0202764 (2018)): mean and width of the kinetic energy, equipartition, the ratio of two temperatures and of two pressures; and
+NVE and the constants of motion to their order in the time step, reversibility and drift. Prints a table; adds it to results/validate_ensembles.csv.
+
+    python scripts/validate_ensembles.py [--systems argon,water,peptide] [--length 1.0] [--short]
+"""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import units
+from ase.optimize import FIRE
+
+from _bench import append_row, say_where, table
+from _ensemble_systems import System, argon, peptide, water
+from mdapp.dynamics import degrees_of_freedom_of, draw_momenta, ensembles
+from mdapp.dynamics._stepper import ASEStepper
+from mdapp.observables import volume
+
+SIGMAS = 4.0  # of an estimate's own error; some forty estimates are made, of which one in 16 000 lies beyond by chance
+ORDER = 0.25  # off 2
+REVERSED_A = 1e-8
+DRIFT = 1.0  # meV per atom and ns, double precision
+DRIFT_EXTENDED = 2.0
+EVERY = 10  # steps between two samples
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure against its limit."""
+
+    ensemble: str
+    system: str
+    test: str
+    figure: float
+    unit: str
+    limit: float
+
+    @property
+    def verdict(self) -> str:
+        return "pass" if np.isfinite(self.figure) and abs(self.figure) <= self.limit else "FAIL"
+
+
+@dataclass(frozen=True)
+class Series:
+    """Samples of one run, in ASE units."""
+
+    potential: np.ndarray  # (n_frames,)
+    kinetic: np.ndarray
+    conserved: np.ndarray
+    volumes: np.ndarray
+    positions: np.ndarray  # (n_frames, n_atoms, 3)
+    momenta: np.ndarray
+    degrees_of_freedom: int
+
+
+def start(name: str, system: System, timestep_fs: float, temperature_K: float, seed: int, relaxed: np.ndarray, **options: Any) -> ASEStepper:
+    """The system at its minimum with thermal momenta, in an ensemble; the usual options are the system's."""
+    kind = ensembles.get(name)
+    usual = {"temperature_K": temperature_K, "friction_per_ps": system.friction_per_ps, "thermostat_time_fs": system.thermostat_time_fs,
+             "barostat_time_fs": 300.0}
+    ensemble = kind(**{k: v for k, v in {**usual, **options}.items() if k in kind.__dataclass_fields__})
+    atoms, rng = system.build(), np.random.default_rng(seed)
+    atoms.positions = relaxed
+    atoms.set_momenta(draw_momenta(atoms, temperature_K, rng, degrees_of_freedom_of(ensemble, atoms)))
+    return ASEStepper(atoms, ensemble, timestep_fs, rng)
+
+
+def sampled(stepper: ASEStepper, steps: int, skip: int = 0, every: int = EVERY) -> Series:
+    """Steps, and what was seen every so many of them after the first `skip`."""
+    frames = []
+    for n in range(1, steps + 1):
+        stepper.step()
+        if n > skip and n % every == 0:
+            frames.append(stepper.frame())
+    take = lambda name: np.array([getattr(f, name) for f in frames])  # noqa: E731
+    return Series(take("potential_energy"), take("kinetic_energy"), take("conserved_energy"), np.array([volume(f.cell) for f in frames]), take("positions"),
+                  take("momenta"), stepper.degrees_of_freedom)
+
+
+def minimum(system: System) -> np.ndarray:
+    """Positions (n_atoms, 3) of a near minimum, from which all runs begin."""
+    atoms = system.build()
+    FIRE(atoms, logfile=None).run(fmax=0.05, steps=200)
+    return atoms.get_positions()
+
+
+def data_of(name: str, system: System, series: Series, temperature_K: float, pressure_bar: float | None, timestep_fs: float) -> Any:
+    """What physical_validation reads."""
+    pv = physical_validation()
+    kind, atoms = ensembles.get(name), system.build()
+    masses = atoms.get_masses()
+    n_mol = len(np.unique(system.molecule_of))
+    removed = 3 * len(masses) - series.degrees_of_freedom if kind.conserves_momentum else 0
+    return pv.data.SimulationData(
+        units=pv.data.UnitData(kb=units.kB, energy_str="eV", energy_conversion=96.4853, length_str="A", length_conversion=0.1, volume_str="A^3",
+                               volume_conversion=1e-3, temperature_str="K", temperature_conversion=1.0, pressure_str="bar", pressure_conversion=1.0,
+                               time_str="fs", time_conversion=1e-3),
+        ensemble=pv.data.EnsembleData("NVT" if pressure_bar is None else "NPT", natoms=len(masses), temperature=temperature_K,
+                                      **({"volume": series.volumes[0]} if pressure_bar is None else {"pressure": pressure_bar})),
+        system=pv.data.SystemData(
+            natoms=len(masses), nconstraints=0, ndof_reduction_tra=min(removed, 3), ndof_reduction_rot=max(removed - 3, 0), mass=masses,
+            molecule_idx=np.searchsorted(system.molecule_of, np.arange(n_mol)), nconstraints_per_molecule=np.zeros(n_mol)),
+        observables=pv.data.ObservableData(
+            kinetic_energy=series.kinetic, potential_energy=series.potential, total_energy=series.kinetic + series.potential, volume=series.volumes,
+            constant_of_motion=series.conserved),
+        trajectory=pv.data.TrajectoryData(series.positions, _velocities_for_pv(series, masses)),
+        dt=timestep_fs)
+
+
+def _velocities_for_pv(series: Series, masses: np.ndarray) -> np.ndarray:
+    """In Å/fs scaled so that m v² / 2, which physical_validation takes for kJ/mol in nm/ps and amu, is the kinetic energy of ours."""
+    return series.momenta / masses[None, :, None] * units.fs
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """physical_validation and pymbar speak at length; what they find is in what they return."""
+    logging.getLogger("pymbar").setLevel(logging.ERROR)
+    logging.getLogger("pymbar.timeseries").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def physical_validation() -> Any:
+    """The package, imported without its greetings."""
+    with quietly():
+        logging.disable(logging.WARNING)
+        try:
+            import physical_validation as package
+        except ImportError:
+            raise SystemExit("validate_ensembles needs the package physical_validation: pip install mdapp[validation].") from None
+        finally:
+            logging.disable(logging.NOTSET)
+    return package
+
+
+def kinetic_rows(name: str, system: System, data: Any) -> list[Row]:
+    """Temperature by the mean and by the width of the kinetic energy."""
+    pv = physical_validation()
+    with quietly():
+        off_mean, off_width = pv.kinetic_energy.distribution(data, strict=False, verbosity=0, bootstrap_seed=1)
+    return [Row(name, system.name, "kinetic energy, mean", float(off_mean), "sigma", SIGMAS),
+            Row(name, system.name, "kinetic energy, width", float(off_width), "sigma", SIGMAS)]
+
+
+def equipartition_row(name: str, system: System, series: Series, temperature_K: float) -> Row:
+    """The worst of the three directions and of each element, against their share of what can move (the projection onto it, averaged)."""
+    atoms = system.build()
+    masses = atoms.get_masses()
+    p2 = series.momenta**2 / masses[None, :, None] / (units.kB * temperature_K)  # (n_frames, n_atoms, 3)
+    shares = np.ones((len(p2) // 50 or 1, *p2.shape[1:]))
+    if ensembles.get(name).conserves_momentum:
+        shares = np.array([_internal_shares(x, masses, turns=not atoms.pbc.any()) for x in series.positions[::50]])
+    share = shares.mean(axis=0)
+    groups = [(slice(None), k) for k in range(3)] + [(np.flatnonzero(atoms.numbers == z), slice(None)) for z in np.unique(atoms.numbers)]
+    worst = 0.0
+    for who, axis in groups:
+        seen = p2[:, who][..., axis].reshape(len(p2), -1).sum(axis=1)
+        blocks = seen[: len(seen) // 20 * 20].reshape(20, -1).mean(axis=1)
+        worst = max(worst, abs(seen.mean() - share[who][..., axis].sum()) / (blocks.std(ddof=1) / np.sqrt(20)))
+    return Row(name, system.name, "equipartition", worst, "sigma", SIGMAS + 0.5)  # the worst of several, errors from 20 blocks
+
+
+def _internal_shares(positions: np.ndarray, masses: np.ndarray, *, turns: bool) -> np.ndarray:
+    """(n_atoms, 3): 1 less what drift (and spin) take of each momentum."""
+    root, r = np.sqrt(masses)[:, None], positions - masses @ positions / masses.sum()
+    fields = [root * np.broadcast_to(e, r.shape) for e in np.eye(3)] + ([root * np.cross(e, r) for e in np.eye(3)] if turns else [])
+    q, _ = np.linalg.qr(np.array([f.ravel() for f in fields]).T)
+    return 1 - (q**2).sum(axis=1).reshape(-1, 3)
+
+
+def pair_row(name: str, system: System, what: str, first: Any, second: Any) -> list[Row]:
+    """How far the ratio of two distributions is off Boltzmann's, in its own error."""
+    pv = physical_validation()
+    with quietly():
+        try:
+            found = pv.ensemble.check(first, second, total_energy=False, verbosity=0, bootstrap_seed=1)
+        except pv.util.error.InputError:  # distributions that do not overlap: runs that are far too short
+            found = [np.nan]
+    return [Row(name, system.name, what if len(found) == 1 else f"{what} ({k})", float(value), "sigma", SIGMAS) for k, value in zip(("energy", "volume"), found)]
+
+
+def thermostat_rows(name: str, system: System, length: float, relaxed: np.ndarray, **options: Any) -> list[Row]:
+    """Constant temperature, with or without a barostat: kinetic energy, equipartition, two temperatures, two pressures."""
+    boxed = ensembles.get(name).needs_cell
+    steps = max(1000, int(system.steps * length))
+    states = [(T, system.pressures_bar[0] if boxed and system.pressures_bar else None) for T in system.temperatures_K]
+    if boxed and system.pressures_bar:
+        states.append((system.temperatures_K[0], system.pressures_bar[1]))
+    found, rows = [], []
+    shown = name + ("".join(f" {k}={v}" for k, v in options.items()) if options else "")
+    for seed, (T, P) in enumerate(states):
+        stepper = start(name, system, system.timestep_fs, T, seed, relaxed, **options, **({} if P is None else {"pressure_bar": P}))
+        series = sampled(stepper, steps, skip=steps // 10)
+        data = data_of(name, system, series, T, P, system.timestep_fs)
+        found.append(data)
+        if seed == 0:
+            rows += kinetic_rows(name, system, data) + [equipartition_row(name, system, series, T)]
+            rows.append(drift_row(name, system, series))
+    rows += pair_row(name, system, "two temperatures", found[0], found[1])
+    if len(found) == 3:
+        rows += pair_row(name, system, "two pressures", found[0], found[2])
+    return [Row(shown, *(getattr(r, f) for f in ("system", "test", "figure", "unit", "limit"))) for r in rows]
+
+
+def drift_row(name: str, system: System, series: Series) -> Row:
+    """Slope of the constant of motion; what lies within four of its errors of zero counts as none."""
+    n_atoms = series.positions.shape[1]
+    time_ns = np.arange(len(series.conserved)) * EVERY * system.timestep_fs * 1e-6
+    blocks = np.array_split(np.arange(len(time_ns)), 20)
+    t, e = (np.array([values[b].mean() for b in blocks]) for values in (time_ns, series.conserved))
+    (slope, _), cov = np.polyfit(t, e, 1, cov=True)
+    real = np.sign(slope) * max(0.0, abs(slope) - SIGMAS * np.sqrt(cov[0, 0]))
+    return Row(name, system.name, "drift of the constant of motion", float(1000 * real / n_atoms), "meV/atom/ns", DRIFT if name == "nve" else DRIFT_EXTENDED)
+
+
+def integrator_rows(system: System, length: float, relaxed: np.ndarray) -> list[Row]:
+    """NVE: order of the energy's error, physical_validation's measure of it, the way back, the drift."""
+    pv = physical_validation()
+    T, dt = system.temperatures_K[0], system.timestep_fs
+    span = max(40, int(400 * length))  # of the longest step
+    series = [sampled(start("nve", system, dt * 2 / k, T, 1, relaxed), span * k, every=k) for k in (1, 2, 4)]
+    errors = np.array([np.std(s.conserved) for s in series])
+    orders = np.log2(errors[:-1] / errors[1:])
+    rows = [Row("nve", system.name, f"order of the error, less 2 ({name})", float(order - 2), "", ORDER) for name, order in zip(("2 to 1", "1 to 1/2"), orders)]
+    with quietly():
+        data = [data_of("nve", system, s, T, None, dt * 2 / k) for s, k in zip(series, (1, 2, 4))]
+        for one in data:
+            one.ensemble = pv.data.EnsembleData("NVE", natoms=len(system.molecule_of), volume=series[0].volumes[0], energy=float(one.observables.total_energy[0]))
+        off = pv.integrator.convergence(data, verbose=False)
+    rows.append(Row("nve", system.name, "convergence (physical_validation)", float(off), "", 0.25))
+    stepper = start("nve", system, dt, T, 1, relaxed)
+    begin, n = stepper.atoms.get_positions(), max(50, int(1000 * min(length, 1.0)))
+    for _ in range(2):
+        for _ in range(n):
+            stepper.step()
+        stepper.atoms.set_momenta(-stepper.atoms.get_momenta())
+    back = float(np.abs(stepper.atoms.positions - begin).max())
+    rows.append(Row("nve", system.name, f"{n} steps and back", back, "A", REVERSED_A))
+    steps = max(500, int(system.steps * length))
+    rows.append(drift_row("nve", system, sampled(start("nve", system, dt, T, 2, relaxed), steps, skip=steps // 10)))
+    return rows
+
+
+def validated(system: System, length: float) -> Iterator[list[Row]]:
+    """The rows of each ensemble in turn; barostats only where there is a cell, also with a free shape under a mask."""
+    relaxed = minimum(system)
+    yield integrator_rows(system, length, relaxed)
+    for name in ensembles.names():
+        if name == "nve" or (ensembles.get(name).needs_cell and system.pressures_bar is None):
+            continue
+        yield thermostat_rows(name, system, length, relaxed)
+        if ensembles.get(name).needs_cell and "cell_mask" in ensembles.get(name).__dataclass_fields__:
+            yield thermostat_rows(name, system, length, relaxed, cell_mask="1,1,0")
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--systems", default="argon,water", help="of argon, water and peptide")
+    parser.add_argument("--length", type=float, default=1.0, help="times the usual length")
+    parser.add_argument("--peptide", type=Path, default=Path(__file__).parents[1] / "examples" / "peptide.xyz")
+    parser.add_argument("--short", action="store_true", help="a twentieth of the length: shows that all runs, proves little")
+    parser.add_argument("--no-row", action="store_true", help="add nothing to results/validate_ensembles.csv")
+    asked = parser.parse_args(words)
+    length = 0.05 if asked.short else asked.length
+    makers = {"argon": argon, "water": water, "peptide": lambda: peptide(asked.peptide)}
+    unknown = set(asked.systems.split(",")) - set(makers)
+    if unknown:
+        parser.error(f"no system {', '.join(sorted(unknown))}; known: {', '.join(makers)}.")
+    where, rows = say_where(threads=1, seed=0), []
+    for system in (makers[name]() for name in asked.systems.split(",")):
+        for part in validated(system, length):
+            for row in part:
+                rows.append(row)
+                print(f"{row.ensemble:40s} {row.system:8s} {row.test:40s} {row.figure:10.3g} {row.unit:12s} limit {row.limit:g}  {row.verdict}", flush=True)
+                if not asked.no_row:
+                    append_row("validate_ensembles", {**{k: getattr(row, k) for k in ("ensemble", "system", "test", "figure", "unit", "limit", "verdict")},
+                                                      "length": length, **{k: where[k] for k in ("date", "commit", "python", "ase", "numpy")}})
+    failed = [row for row in rows if row.verdict != "pass"]
+    print()
+    print(table([[r.ensemble, r.system, r.test, f"{r.figure:.3g}", r.unit, f"{r.limit:g}", r.verdict] for r in failed or rows],
+                ("ensemble", "system", "test", "figure", "unit", "limit", "verdict")))
+    print(f"{len(rows) - len(failed)} of {len(rows)} figures within their limits.")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
