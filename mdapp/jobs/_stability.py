@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from potentials.potential import Potential
     from potentials.training.config import StabilityConfig
 
+
 def stability_runs(config: StabilityConfig, device: str, screen: Screen) -> Callable[[Potential], list[float]]:
     """A function of a potential: the time in ps that its dynamics of each structure held, at most `config.time_ps`.
 
