@@ -49,16 +49,19 @@ def train(
     import torch
 
     from mdapp.jobs._compute import device_for
+    from mdapp.jobs._stability import stability_runs
     from mdapp.jobs._stopping import Stopping
+    from mdapp.jobs._training_report import Parity, write_training_report
     from potentials.data.labelled import DataError
     from potentials.registry import UnknownName
     from potentials.training.compiled import compiled_predictor
     from potentials.training.config import TrainConfig, read_config
+    from potentials.training.distributed import leads
     from potentials.training.evaluate import plain_predictor
     from potentials.training.fit import TrainingError, fit
     from potentials.training.screen import TrainingScreen
 
-    screen = screen or silent()
+    screen = (screen if leads() else None) or silent()
     torch.set_flush_denormal(True)  # products of tiny basis values and gradients become subnormal, and a CPU halves its speed on them
     try:
         settings = config if isinstance(config, TrainConfig) else read_config(config, changes)
@@ -67,6 +70,8 @@ def train(
     try:
         folder = Path(settings.output)
         settings = replace(settings, device=device_for(settings.device))
+        stability = None if settings.stability is None else stability_runs(settings.stability, settings.device, screen)
+        parity = Parity()
         with Stopping(folder / "STOP", None) as stop:
             result = fit(
                 settings,
@@ -75,7 +80,11 @@ def train(
                 should_stop=stop,
                 screen=TrainingScreen(screen._stream, quiet=screen.quiet),
                 prepared=lambda: _write(folder / "config.toml", _toml(settings)),
+                stability=stability,
+                seen=parity.add,
             )
+        if result.evaluation is not None:
+            write_training_report(folder, result, parity)
     except (DataError, FileNotFoundError) as error:
         raise TrainingDataError(str(error)) from error
     except (ConfigError, UnknownName, TrainingError) as error:
@@ -84,7 +93,7 @@ def train(
         raise UserError(f"Cannot write to {error.filename or folder}: {error.strerror or error}.") from error
     summary = {
         "verdict": "finished" if result.finished else "stopped",
-        "why": "as asked" if result.finished else stop.reason,
+        "why": ("the validation loss had stopped falling" if result.out_of_patience else "as asked") if result.finished else stop.reason or "another process was told to",
         "folder": str(folder),
         "potential": str(folder / "best.pt"),
         "steps": result.steps,

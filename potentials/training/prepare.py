@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,20 @@ import torch
 from ase.data import atomic_numbers, chemical_symbols
 
 from potentials.architectures import architectures
-from potentials.data.dataset import Dataset, build_dataset, split
+from potentials.data.cache import cached_dataset
+from potentials.data.dataset import Dataset, batches, build_dataset, split
+from potentials.data.filters import FilterConfig
 from potentials.data.labelled import DataError, LabelledStructure
-from potentials.data.read import read_labelled
-from potentials.data.statistics import Statistics, statistics
+from potentials.data.pairlists import ranges
+from potentials.data.sources import FileConfig
+from potentials.data.statistics import Statistics, elements_of, pieces, statistics
 from potentials.potential import Potential
+from potentials.training import fine_tuning
+from potentials.training.cleaning import clean
 from potentials.training.config import DataConfig, TrainConfig
 from potentials.training.evaluate import refuse_unknown_elements
-from potentials.typed import ConfigError, from_mapping
+from potentials.training.isolated_atoms import energies_of_atoms, without_isolated_atoms
+from potentials.typed import ConfigError, from_mapping, to_mapping
 
 
 @dataclass(frozen=True)
@@ -31,31 +37,74 @@ class Part:
 
 def prepare(config: TrainConfig, tell: Callable[[str], None]) -> tuple[Part, Part, Statistics, Potential]:
     """Training part, validation part, statistics of the training part, and the potential before its first step."""
-    draft = build_potential(config, None)  # says which pairs it wants to see
-    files = _files(config.data.train), _files(config.data.validation)
+    parent = None if config.fine_tune is None else fine_tuning.parent_of(config.fine_tune, config.potential, config.dtype)
+    draft = parent or build_potential(config, None)  # says which pairs it wants to see
+    refuse_unknown_outputs(config, draft)
+    files = config.data.train, config.data.validation
+    atoms: list[LabelledStructure] = []  # isolated ones, which are no frames to learn from
 
-    def dataset_of(paths: tuple[Path, ...]) -> Dataset:
-        return build_dataset(_usable(_read(paths, config.data), config, draft), draft.cutoff, draft.far_cutoff(periodic=False))
+    def dataset_of(paths: tuple[FileConfig | str, ...] | str, name: str) -> Dataset:
+        def read() -> Iterator[LabelledStructure]:
+            frames = without_isolated_atoms(config.data.frames(paths), atoms, every=config.data.reference_energies == "isolated")
+            return _usable(frames, config, draft)
 
-    all_frames = dataset_of(files[0])
+        near, far = draft.cutoff, draft.far_cutoff(periodic=False)
+        if config.data.cache is None:
+            return build_dataset(read(), near, far)
+        named = (paths,) if isinstance(paths, str) else paths
+        return cached_dataset(
+            Path(config.data.cache, name), read, named, _recipe(config, draft, named), near, far, pairs=config.data.pairs, aside=atoms, tell=tell
+        )
+
+    all_frames = dataset_of(files[0], "train")
     if files[1]:
-        training, validation = Part(all_frames, np.arange(len(all_frames))), dataset_of(files[1])
+        training, validation = Part(all_frames, np.arange(len(all_frames))), dataset_of(files[1], "validation")
         held_out = Part(validation, np.arange(len(validation)))
     else:
         inside, outside = split(all_frames, config.data.validation_fraction, config.seed, config.data.split_by)
         training, held_out = Part(all_frames, inside), Part(all_frames, outside)
-    known = statistics(training.dataset, training.indices, _given_energies(config.data))
-    potential = build_potential(config, known)
+    refuse_missing_labels(config, training.dataset, training.indices)
+    parts = [("training", training.dataset, training.indices), ("validation", held_out.dataset, held_out.indices)]
+    training, held_out = (replace(part, indices=left) for part, left in zip((training, held_out), clean(parts, config.data.cleaning, Path(config.output), tell)))
+    given = _given_energies(config.data, atoms)
+    if parent is None:
+        known = statistics(training.dataset, training.indices, given)
+        potential = build_potential(config, known)
+    else:
+        known, potential = _fine_tuned(config, parent, training, given, tell)
     refuse_unknown_elements(potential, training.dataset, "training data")
+    if parent is None and hasattr(potential, "fit_to"):  # what an architecture takes from the data before the first step: scaling, ranges
+        some = batches(training.dataset, training.indices, config.batch_size, config.batch_edges)
+        tell(potential.fit_to(training.dataset.batch(indices) for indices in some))
     _refuse_unseen(held_out, known)
     for name, part in (("Training", training), ("Validation", held_out)):
-        molecules = len({part.dataset.molecules[k] for k in part.indices})
+        molecules = len(part.dataset.molecules.unique(part.indices)[0])
         tell(f"{name}: {len(part.indices)} frames of {molecules} molecules, {part.dataset.atom_counts[part.indices].mean():.1f} atoms on average.")
+    if atoms and config.data.reference_energies == "fit":
+        tell(f"{len(atoms)} isolated atoms were set aside; reference_energies = 'isolated' takes their energies.")
     energies = ", ".join(f"{chemical_symbols[z]} {e:.4f}" for z, e in known.reference_energies.items())
     tell(f"Reference energies (eV): {energies}; {1000 * known.energy_spread:.1f} meV/atom are left to learn.")
     tell(f"{known.mean_neighbours:.1f} neighbours per atom within {potential.cutoff:g} Å; forces {known.force_rms:.2f} eV/Å rms by component.")
-    tell(f"{config.potential.name}: {sum(p.numel() for p in potential.parameters())} parameters.")
+    tell(f"{type(potential).name}: {sum(p.numel() for p in potential.parameters())} parameters.")  # type: ignore[attr-defined]
     return training, held_out, known, potential
+
+
+def _fine_tuned(
+    config: TrainConfig, parent: Potential, training: Part, given: dict[int, float] | None, tell: Callable[[str], None]
+) -> tuple[Statistics, Potential]:
+    """The parent with the elements and the zero of energy of these data, and what may change of it."""
+    assert config.fine_tune is not None
+    dataset, indices = training.dataset, training.indices
+    present = elements_of(dataset, indices)
+    new = [z for z in present if parent.elements is not None and z not in parent.elements]
+    potential = fine_tuning.extended(parent, present).to(config.device)
+    keep = config.fine_tune.reference_energies == "keep"
+    energies = fine_tuning.fitted_energies(potential, dataset, indices, keep, config.device, config.seed) if given is None else (
+        {**fine_tuning.reference_energies(potential), **given})  # fmt: skip
+    known = statistics(dataset, indices, energies)
+    potential.set_reference_energies(energies)  # type: ignore[operator]
+    fine_tuning.tell_of(potential, new, fine_tuning.let_change(potential, config.fine_tune.what), tell)
+    return known, potential
 
 
 def build_potential(config: TrainConfig, known: Statistics | None) -> Potential:
@@ -78,20 +127,20 @@ def build_potential(config: TrainConfig, known: Statistics | None) -> Potential:
     return potential
 
 
-def _files(paths: tuple[str, ...] | str) -> tuple[Path, ...]:
-    return tuple(Path(p) for p in ((paths,) if isinstance(paths, str) else paths))
-
-
-def _read(paths: Iterable[Path], data: DataConfig) -> Iterator[LabelledStructure]:
-    for path in paths:
-        yield from read_labelled(path, data.format, data.keys, data.units)
-
-
 def _usable(structures: Iterable[LabelledStructure], config: TrainConfig, potential: Potential) -> Iterator[LabelledStructure]:
     """The frames, or an error on the first one without a label that the loss needs, or with a charge that nobody understands."""
+    whole = config.data.missing_labels == "refuse"
     for s in structures:
-        if config.loss.forces > 0 and s.forces is None:
-            raise DataError(f"{s.source} has no forces, but forces have a weight in the loss. Name them with keys.forces or set forces = 0.")
+        if whole and config.loss.learns_forces and s.forces is None:
+            raise DataError(
+                f"{s.source} has no forces, but forces have a weight in the loss. Name them with keys.forces, set forces = 0, "
+                "or learn from what there is with missing_labels = 'mask'."
+            )
+        if whole and config.loss.learns_energy and s.energy is None:
+            raise DataError(
+                f"{s.source} has no energy, but the energy has a weight in the loss. Name it with keys.energy, set energy = 0, "
+                "or learn from what there is with missing_labels = 'mask'."
+            )
         if config.loss.stress > 0 and not s.pbc.all():
             raise DataError(f"{s.source} is not periodic, but stress has a weight in the loss. Set stress = 0 or leave such frames out.")
         if s.charge != 0 and not potential.knows_charge and config.data.charged != "keep":
@@ -104,17 +153,49 @@ def _usable(structures: Iterable[LabelledStructure], config: TrainConfig, potent
         yield s
 
 
-def _given_energies(data: DataConfig) -> dict[int, float] | None:
+def _recipe(config: TrainConfig, potential: Potential, files: Iterable[FileConfig | str]) -> dict[str, Any]:
+    """What decides, beside the files, which frames are used and how they are read."""
+    other = {"train", "validation", "validation_fraction", "split_by", "reference_energies", "isolated_atoms", "cleaning", "cache", "pairs"}
+    asked = {key: value for key, value in to_mapping(config.data).items() if key not in other}
+    own = [{**to_mapping(file), "path": ""} if isinstance(file, FileConfig) else {} for file in files]  # of a file, beside what it holds
+    needs = {"energy": config.loss.learns_energy, "forces": config.loss.learns_forces, "stress": config.loss.stress > 0}
+    return {**asked, "files": own, "labels needed": needs, "charge": potential.knows_charge, "atoms apart": config.data.reference_energies == "isolated"}
+
+
+def _given_energies(data: DataConfig, atoms: list[LabelledStructure]) -> dict[int, float] | None:
+    """Reference energies by atomic number that are not fitted, None where they are; `atoms` are the isolated ones among the frames."""
     if data.reference_energies == "fit":
         return None
+    if data.reference_energies == "isolated":
+        return energies_of_atoms(data.frames(data.isolated_atoms, FilterConfig()) if data.isolated_atoms else atoms)
     unknown = [symbol for symbol in data.reference_energies if symbol not in atomic_numbers]
     if unknown:
         raise ConfigError(f"[train.data]: reference_energies names no element with {', '.join(map(repr, unknown))}; use symbols such as 'C'.")
     return {atomic_numbers[symbol]: energy for symbol, energy in data.reference_energies.items()}  # type: ignore[union-attr]
 
 
+def refuse_unknown_outputs(config: TrainConfig, potential: Potential) -> None:
+    """ConfigError if the loss asks for charges of a potential that gives none."""
+    asked = [name for name in ("charges", "dipole") if getattr(config.loss, name) > 0]
+    if asked and getattr(potential, "charges", None) is None:
+        raise ConfigError(
+            f"[train.loss]: {' and '.join(asked)} have a weight, but {type(potential).name} as configured gives no partial charges "  # type: ignore[attr-defined]
+            "(So3krates does with electrostatic_energy_bool = true)."
+        )
+
+
+def refuse_missing_labels(config: TrainConfig, dataset: Dataset, indices: np.ndarray) -> None:
+    """DataError if a term of the loss has a weight, but no training frame has its label."""
+    wanted = {"energy": config.loss.learns_energy, "forces": config.loss.learns_forces,
+              **{name: getattr(config.loss, name) > 0 for name in ("stress", "charges", "dipole")}}  # fmt: skip
+    for name, is_wanted in wanted.items():
+        labels, of_atoms = getattr(dataset, name), name in ("forces", "charges")
+        found = (np.isfinite(labels[ranges(dataset.start, some) if of_atoms else some]).any() for some in pieces(indices))
+        if is_wanted and not any(found):
+            raise DataError(f"No training frame has a label for {name}, which has a weight in the loss. Name it with keys.{name}, or set {name} = 0.")
+
+
 def _refuse_unseen(held_out: Part, known: Statistics) -> None:
-    numbers = np.unique(np.concatenate([held_out.dataset.numbers[held_out.dataset.start[k] : held_out.dataset.start[k + 1]] for k in held_out.indices]))
-    unseen = [chemical_symbols[z] for z in numbers if int(z) not in known.reference_energies]
+    unseen = [chemical_symbols[z] for z in elements_of(held_out.dataset, held_out.indices) if z not in known.reference_energies]
     if unseen:
         raise DataError(f"Validation frames contain {', '.join(unseen)}, which no training frame has. Move such frames to training, or leave them out.")
