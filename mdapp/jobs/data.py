@@ -314,4 +314,3 @@ def _of(n: int, noun: str) -> str:
 
 def _plain(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-

@@ -40,7 +40,8 @@ def data_page(page: DataPage) -> Figure:
         figure = Figure(figsize=(8.6, 10.6), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.10, h_pad=0.10)  # type: ignore[union-attr, call-arg]
         figure.suptitle(page.title, x=0.015, ha="left", fontsize=13, fontweight="bold")
-        top, bottom = figure.subfigures(2, 1, height_ratios=(1, 2))
+        lines = max(sum(text.count("\n") + 1.4 for _, text in page.table), len(page.problems) * 1.6, 8)
+        top, bottom = figure.subfigures(2, 1, height_ratios=(0.055 * lines + 0.15, 2))
         left, right = top.subplots(1, 2, width_ratios=(1.15, 1))
         _table(left, page.table)
         _problems(right, page.problems)

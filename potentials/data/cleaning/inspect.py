@@ -80,7 +80,7 @@ def inspect(table: FrameTable, settings: CleaningSettings = CleaningSettings(), 
 
 def write_rejected(path: Path, inspection: Inspection) -> Path:
     """The list of suspected frames as CSV, in the order of COLUMNS; it appears whole or not at all."""
-    scratch = path.with_name(f".{path.name}.part")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     with scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()

@@ -15,7 +15,7 @@ class CleaningSettings:
     too_close: float = 0.6  # of the sum of covalent radii; the shortest real bonds stand at 0.77
     overlap: float = 0.3  # the same; no reference method gives a sound label there
     largest_force: float = 100.0  # eV/Å on one atom
-    force_ratio: float = 40.0  # largest force of a frame over the median of such over its file
+    force_ratio: float = 20.0  # largest force of a frame over the median of such over its file
     net_force: float = 0.3  # eV/Å; |sum of forces| / sqrt(n_atoms) of an isolated molecule
     net_force_ratio: float = 15.0  # of a net force over the median of its file; quiet labels make a small one stand out
     energy_sigmas: float = 15.0  # robust standard deviations of the energy per atom within one composition

@@ -17,6 +17,8 @@ from potentials.data.cleaning.settings import CleaningSettings
 from potentials.data.cleaning.table import FrameTable
 
 NEIGHBOURS = 24  # nearest frames that are looked at; denser data lose nothing but which of many copies is named
+AXES = 8  # directions in which near frames are searched
+FEW = 20  # distances; where there are fewer, frames come near each other by chance, and the limit is lowered
 SAME_SUMS = 1e-6  # relative; sums over all pairs, of positions with at least six decimals
 
 
@@ -83,21 +85,34 @@ def _near(table: FrameTable, frames: np.ndarray, limit: float, other: np.ndarray
     if len(frames) < 2:
         return
     points = table.distances[frames].astype(np.float64)
-    used = points.any(axis=0)
-    scale = np.sqrt(used.sum())
-    tree = cKDTree(points[:, used])
-    bound = limit * scale
-    with_company = np.flatnonzero(np.isfinite(tree.query(points[:, used], k=2, distance_upper_bound=bound)[0][:, 1]))
+    used = int(points.any(axis=0).sum())
+    if not used:
+        return
+    limit *= min(1.0, used / FEW)
+    bound = limit * np.sqrt(used)
+    main = _main_axes(points)  # distances along them are at most the whole ones: nothing near is missed
+    tree = cKDTree(main)
+    with_company = np.flatnonzero(np.isfinite(tree.query(main, k=2, distance_upper_bound=bound)[0][:, 1]))
     if not len(with_company):
         return
-    d, near = tree.query(points[with_company][:, used], k=min(NEIGHBOURS, len(frames)), distance_upper_bound=bound)
+    _, near = tree.query(main[with_company], k=min(NEIGHBOURS, len(frames)), distance_upper_bound=bound)
     kept = np.ones(len(frames), dtype=bool)
-    for place, distances, neighbours in zip(with_company, d, near):
-        for distance, neighbour in zip(distances, neighbours):
-            if neighbour < place and kept[neighbour]:
-                kept[place] = False
-                other[frames[place]], apart[frames[place]] = frames[neighbour], distance / scale
-                break
+    for place, neighbours in zip(with_company, near):
+        earlier = neighbours[neighbours < place]
+        earlier = earlier[kept[earlier]]
+        if not len(earlier):
+            continue
+        d = np.sqrt(((points[earlier] - points[place]) ** 2).sum(axis=1) / used)
+        if d.min() < limit:
+            kept[place] = False
+            other[frames[place]], apart[frames[place]] = frames[earlier[d.argmin()]], d.min()
+
+
+def _main_axes(points: np.ndarray) -> np.ndarray:
+    """The points in the few directions in which they spread most, (n, AXES): a k-d tree is fast there, and slow in all of them."""
+    centred = points - points.mean(axis=0)
+    _, directions = np.linalg.eigh(centred.T @ centred)  # ascending
+    return centred @ directions[:, -AXES:]
 
 
 def _reordered(table: FrameTable, frames: np.ndarray, energy: float, other: np.ndarray, apart: np.ndarray) -> None:

@@ -1,8 +1,8 @@
 """Energies that the composition, the frame's own forces and its like do not explain.
 
 Energies per atom are compared within one composition first, where the element energies cancel; then the medians of
-compositions with a robust fit by element. A strained frame may lie high: up to n |F|²/2k above for forces |F| and a soft force
-constant k, it is believed.
+compositions with a robust fit by element. A frame with larger forces than the median one may lie higher: up to what soft
+springs of those forces store more, it is believed; so are cells under stress.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from potentials.data.cleaning.settings import CleaningSettings
 from potentials.data.cleaning.table import FrameTable
 
 ENOUGH = 10  # frames of one composition for a median and a spread of their own
-SOFT = 1.5  # eV/Å², a soft mean force constant: what forces can explain, they do
+SOFT = 3.0  # eV/Å², a soft mean force constant: what forces can explain, they do
 STRAINED = 1.4  # times the forces of the lower cluster: the upper one is hotter or strained, and lies high for that
 UNIFORM = 1e-3  # of volumes that are one
 CELLS = 0.5  # eV/atom that cells of several volumes may differ by where there is no stress to tell
@@ -36,7 +36,8 @@ def energies(table: FrameTable, settings: CleaningSettings) -> Iterable[Finding]
         if len(frames) >= ENOUGH:
             x = per_atom[frames]
             off[frames] = x - np.median(x)
-            limit[frames] = np.maximum(settings.energy_sigmas * spread(x), settings.energy_floor) + explained[frames]
+            limit[frames] = max(settings.energy_sigmas * spread(x), settings.energy_floor)
+            limit[frames] += np.where(off[frames] > 0, np.maximum(explained[frames] - np.median(explained[frames]), 0), 0)
             if np.ptp(table.volume[frames]) > UNIFORM * np.median(table.volume[frames]) and np.isnan(table.strain[frames]).any():
                 limit[frames] += CELLS  # nobody says what the cells store
     wrong = np.abs(off) > limit
@@ -109,6 +110,8 @@ def _by_level(table: FrameTable) -> np.ndarray:
 
 
 def _formulas(table: FrameTable, chosen: np.ndarray, settings: CleaningSettings) -> Iterable[Finding]:
+    if (chosen & (table.charge == 0)).any():
+        chosen = chosen & (table.charge == 0)  # an electron more or less is no matter of elements
     if not chosen.any():
         return
     E, telling = fit_by_element(table, chosen)
@@ -117,13 +120,14 @@ def _formulas(table: FrameTable, chosen: np.ndarray, settings: CleaningSettings)
     off = residuals(table, E)
     explained = strained(table)
     groups = grouped(table.composition, chosen)
-    medians = {c: float(np.median(off[k] - np.minimum(explained[k], np.maximum(off[k], 0)))) for c, k in groups.items()}
+    medians = {c: float(np.median(off[k])) for c, k in groups.items()}
+    usual = float(np.median(explained[chosen]))
     scale = max(spread(np.array(list(medians.values()))), settings.energy_floor)
     centre = float(np.median(list(medians.values())))
     limit = settings.formula_sigmas * scale
     wrong = np.zeros(len(table), dtype=bool)
     for c, k in groups.items():
-        wrong[k] = abs(medians[c] - centre) > limit
+        wrong[k] = abs(medians[c] - centre) > limit + max(0.0, float(np.median(explained[k])) - usual)
     compositions = len(np.unique(table.composition[wrong]))
     yield from finding("composition off", f"{{n}} of {counted(compositions, 'composition')} with energies more than {settings.formula_sigmas:g} robust standard deviations off "
                        "the linear fit by element: another level of theory, charge or spin, or a wrong label.", wrong, np.abs(off - centre), limit, "eV/atom")

@@ -22,6 +22,7 @@ from potentials.data.labelled import LabelledStructure
 from potentials.data.units import BOHR, ENERGIES, HARTREE
 
 ENOUGH = 20  # pairs of frames for a ratio
+LEAST = 0.3  # eV; smaller jumps of one energy are left to the trapezium rule's error
 SHARP = 0.5  # left of the energy differences after the ratio is taken out, at most, so that the ratio means something
 NEAR = 0.6  # Å; pairs further apart after superposition say nothing
 NEAREST_PART = 0.3  # of the candidate pairs: the nearest ones
@@ -135,9 +136,11 @@ def _off_on_both_sides(table: FrameTable, file: int, settings: CleaningSettings)
     off = table.step_energy - table.step_work  # of the step that ends in each frame
     wrong = np.zeros(len(table), dtype=bool)
     for frames in grouped(table.file, (table.file == file) & np.isfinite(off)).values():
-        limit = max(settings.work_sigmas * spread(off[frames]), settings.energy_floor * float(np.median(table.n_atoms[frames])))
+        limit = max(settings.work_sigmas * spread(off[frames]), 3 * settings.energy_floor * float(np.median(table.n_atoms[frames])), LEAST)
         after = np.zeros(len(table))
         after[:-1] = np.where(np.isfinite(off[1:]) & (table.file[1:] == file), off[1:], 0.0)
         jumps = np.nan_to_num(np.where(table.file == file, off, 0.0))
-        wrong |= (np.abs(jumps) > limit) & (np.abs(after) > limit) & (np.sign(jumps) != np.sign(after))
+        work = np.nan_to_num(np.abs(table.step_work))
+        work_after = np.append(work[1:], 0.0)
+        wrong |= (np.abs(jumps) > np.maximum(limit, work)) & (np.abs(after) > np.maximum(limit, work_after)) & (np.sign(jumps) != np.sign(after))
     return wrong
