@@ -83,7 +83,6 @@ def _group(group: h5py.Group, energy: str, forces: str | None, keys: LabelKeys, 
     species = hdf5.dataset(group, keys.numbers or ("species" if hdf5.has(group, "species") else "atomic_numbers"), where)
     if species.shape not in ((n_atoms,), (n_frames, n_atoms)):
         raise DataError(f"'{species.name.rpartition('/')[2]}' has shape {species.shape}, expected ({n_atoms},) or ({n_frames}, {n_atoms}) ({where}).")
-    formulas: dict[bytes, str] = {}
     for begin in range(0, n_frames, CHUNK):
         part = slice(begin, min(begin + CHUNK, n_frames))
         positions = hdf5.values(coordinates, where, part) * units.to_angstrom
@@ -94,12 +93,10 @@ def _group(group: h5py.Group, energy: str, forces: str | None, keys: LabelKeys, 
                 yield None
                 continue
             z = numbers[k] if numbers.ndim == 2 else numbers
-            if z.tobytes() not in formulas:
-                formulas[z.tobytes()] = formula_of(z)
             yield checked(LabelledStructure(
                 numbers=z, positions=positions[k], energy=float(values["energy"][k]) * units.to_eV,
                 forces=values["forces"][k] * units.to_eV_per_angstrom if "forces" in values else None, stress=None,
-                cell=np.zeros((3, 3)), pbc=np.zeros(3, dtype=bool), charge=0.0, molecule=formulas[z.tobytes()],
+                cell=np.zeros((3, 3)), pbc=np.zeros(3, dtype=bool), charge=0.0, molecule=formula_of(z),
                 source=f"frame {begin + k} of {where}",
                 charges=values["charges"][k] if "charges" in values else None,
                 dipole=values["dipole"][k] * units.to_e_angstrom if "dipole" in values else None,

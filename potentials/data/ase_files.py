@@ -150,21 +150,18 @@ def _frame(row: dict[str, Any], path: Path) -> RawFrame:
     """A row's labels by name: results before key-value pairs, these before `data`."""
     source = f"row {row['id']} of {path.name}"
     try:
-        array = {name: None if row[name] is None else np.frombuffer(row[name]) for name in ("positions", "cell", "forces", "stress", "dipole", "charges")}
+        flat = {name: np.frombuffer(row[name]) for name in ("positions", "cell", "forces", "stress", "dipole", "charges") if row[name] is not None}
+        array = {name: values.reshape(-1, 3) if name in ("positions", "cell", "forces") else values for name, values in flat.items()}
+        positions, cell = array.pop("positions"), array.pop("cell", np.zeros((3, 3)))
         numbers = np.frombuffer(row["numbers"], np.int32)
         pbc = (int(row["pbc"] or 0) & np.array([1, 2, 4])).astype(bool)
         data = row["data"]
         data = bytes_to_object(data) if isinstance(data, bytes) and data else json.loads(data or "{}")
         pairs = json.loads(row["key_value_pairs"] or "{}")
-        for name in ("positions", "forces", "cell"):
-            if array[name] is not None:
-                array[name] = array[name].reshape(-1, 3)
     except Exception as error:  # what another program or a damaged page left there
         raise DataError(f"{source} cannot be read: {error or type(error).__name__}.") from error
-    results = {"energy": row["energy"], "free_energy": row["free_energy"], **{k: array[k] for k in ("forces", "stress", "dipole", "charges")}}
-    labels = {**_plain(data or {}), **_plain(pairs), **{k: v for k, v in results.items() if v is not None}}
-    cell = np.zeros((3, 3)) if array["cell"] is None else array["cell"]
-    return RawFrame(labels, numbers, array["positions"], cell, pbc, source)
+    energies = {name: row[name] for name in ("energy", "free_energy") if row[name] is not None}
+    return RawFrame({**_plain(data or {}), **_plain(pairs), **energies, **array}, numbers, positions, cell, pbc, source)
 
 
 def _db_units(metadata: dict[str, Any], row: dict[str, Any], keys: LabelKeys, path: Path) -> Units:

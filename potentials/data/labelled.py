@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from ase.symbols import Symbols
@@ -82,5 +83,10 @@ def is_isolated_atom(s: LabelledStructure) -> bool:
 
 def formula_of(numbers: np.ndarray) -> str:
     """Hill formula of atomic numbers, the name of a molecule that has no other; what is no element counts as X."""
-    numbers = np.asarray(numbers)
-    return Symbols(np.where((numbers >= 1) & (numbers <= 118), numbers, 0).astype(int)).formula.format("hill")
+    return _formula(np.asarray(numbers, dtype=np.int64).tobytes())
+
+
+@lru_cache(maxsize=1024)  # frames of one molecule come one after the other
+def _formula(numbers: bytes) -> str:
+    z = np.frombuffer(numbers, np.int64)
+    return Symbols(np.where((z >= 1) & (z <= 118), z, 0)).formula.format("hill")

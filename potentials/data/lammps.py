@@ -192,7 +192,7 @@ def _frames(path: Path) -> Iterator[_Dumped]:
 
 def _frame(file: TextIO, path: Path, count: int) -> _Dumped | None:
     """The next frame; None at the end."""
-    step, style, n_atoms, box = 0, None, None, None
+    step, style, n_atoms, box, begun = 0, None, None, None, False
 
     def line() -> str:
         text = file.readline()
@@ -207,13 +207,16 @@ def _frame(file: TextIO, path: Path, count: int) -> _Dumped | None:
 
     while True:
         head = file.readline()
-        if not head and n_atoms is None:
+        if not head and not begun:
             return None
+        if not head:
+            raise DataError(f"{path} cannot be read as a LAMMPS dump: it ends within frame {count}.")
         head = head.strip()
-        if not head and n_atoms is None:
+        if not head and not begun:
             continue
         if not head.startswith("ITEM:"):
             raise DataError(f"{path} cannot be read as a LAMMPS dump: expected a line 'ITEM: ...' in frame {count}, got {head[:60]!r}.")
+        begun = True
         item = head.removeprefix("ITEM:").strip()
         if item == "TIMESTEP":
             step = number(line(), "the time step")
@@ -309,7 +312,8 @@ class _Energies:
             raise FileNotFoundError(f"No file {path}, which lammps.energies names.")
         self.used = 0
         self._by_step: dict[int, float] | None
-        self._by_step, self._by_frame = _npz_energies(path, key) if path.suffix == ".npz" else (_log_energies(path, key or "PotEng"), None)
+        self._by_frame: np.ndarray
+        self._by_step, self._by_frame = _npz_energies(path, key) if path.suffix == ".npz" else (_log_energies(path, key or "PotEng"), np.zeros(0))
 
     def of(self, step: int, frame: int) -> float | None:
         if self._by_step is not None:
@@ -331,7 +335,7 @@ def _npz_energies(path: Path, key: str | None) -> tuple[dict[int, float] | None,
     except Exception as error:
         raise DataError(f"{path} cannot be read as .npz: {error or type(error).__name__}.") from error
     key = key or next((name for name in ("energy", "pe") if name in there), None)
-    if key not in there:
+    if key is None or key not in there:
         raise DataError(f"No energies in {path.name}: looked for {key or 'energy, pe'}; there: {', '.join(names)}. Name them with lammps.energies_key.")
     energies = np.ravel(there[key])
     steps = there.get("timestep", there.get("step"))

@@ -67,7 +67,7 @@ def read_npz(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[Label
         names = {name.removesuffix(".npy"): name for name in archive.namelist()}
         found = _found(names, keys, path)
         arrays = {quantity: _member(archive, names[key], path) for quantity, key in found.items()}
-        extra = {key: _member(archive, names[key], path) for key in ("name", "pbc", "e_unit", "r_unit") if key in names}
+        extra: dict[str, np.ndarray] = {key: _member(archive, names[key], path) for key in ("name", "pbc", "e_unit", "r_unit") if key in names}
     n_frames = _n_frames(arrays, found, path)
     if units is None:
         units = _units(arrays, found, extra, path)

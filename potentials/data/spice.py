@@ -77,13 +77,15 @@ def _molecule(name: str, group: h5py.Group, path: Path, keys: LabelKeys, units: 
         raise DataError(f"{len(positions)} conformations, but energies of shape {energies.shape} and gradients of shape {forces.shape} ({where}).")
     charges = _optional(group, keys.charges, CHARGES, (len(positions), len(numbers)), where)
     dipoles = _optional(group, keys.dipole, (DIPOLE,), (len(positions), 3), where)
+    if dipoles is not None:
+        dipoles = dipoles * units.to_e_angstrom
     molecule = hdf5.text(group, keys.molecule) if keys.molecule else name
     subset = hdf5.text(group, "subset")
     for index in range(len(positions)):
         yield checked(LabelledStructure(
             numbers=numbers, positions=positions[index], energy=float(energies[index]), forces=forces[index], stress=None,
             cell=np.zeros((3, 3)), pbc=np.zeros(3, dtype=bool), charge=charge, molecule=molecule, source=f"frame {index} of {where}",
-            charges=_finite(charges, index), dipole=_finite(None if dipoles is None else dipoles * units.to_e_angstrom, index), subset=subset,
+            charges=_finite(charges, index), dipole=_finite(dipoles, index), subset=subset,
         ))  # fmt: skip
 
 

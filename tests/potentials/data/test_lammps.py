@@ -170,6 +170,7 @@ LINES = frame().splitlines(keepends=True)
     ("".join(LINES[:-1]), "ends within frame 0 of a.lammpstrj, after 2 of 3 atoms"),
     ("".join(LINES[:7]), "ends within frame 0"),
     (frame() + "".join(LINES[:3]), "ends within frame 1"),
+    (frame() + "".join(LINES[:2]), "ends within frame 1"),
     (frame().replace("ATOMS\n3", "ATOMS\n99999999999"), "after 3 of 99999999999 atoms"),
     (frame().replace("ATOMS\n3", "ATOMS\n-3"), "the number of atoms of frame 0 is '-3', not a whole number"),
     (frame().replace("fx fy fz", "vx vy vz"), "No forces in frame 0 .*looked for columns fx, fy, fz; there: id, type, x, y, z, vx, vy, vz"),
