@@ -16,7 +16,7 @@ from potentials.typed import ConfigError, from_mapping
 
 FINE_TUNING_RATE = 1e-4  # of a fine-tuning that does not say
 BF16_REFUSED = (  # see potentials.training.precision
-    "bf16-mixed is not offered: products in bfloat16 change forces by some 8 meV/Å and energies by 1 meV/atom, as much as a good potential errs. "
+    "bf16-mixed is not offered: products in bfloat16 change forces by 4 to 7 meV/Å and energies by about 1 meV/atom, as much as a good potential errs. "
     "Use float32, under which energies are summed in float64 anyway."
 )
 

@@ -30,6 +30,7 @@ from potentials.training.log import require_tensorboard
 from potentials.training.loss import Prediction
 from potentials.training.metrics import known_errors
 from potentials.training.optimiser import RunningMean, build_optimiser, set_learning_rate, update
+from potentials.training.precision import matrix_products
 from potentials.training.prepare import prepare
 from potentials.training.schedules import learning_rate
 from potentials.training.screen import TrainingScreen
@@ -92,7 +93,7 @@ def fit(
     if config.stability is not None and stability is None:
         raise TrainingError("[train.stability] needs an engine that runs dynamics: train with `mdapp train` or mdapp.jobs.train, or leave it out.")
 
-    with joined_workers(config.device) as workers, _screen(screen, workers.leads) as screen:
+    with joined_workers(config.device) as workers, matrix_products(config.tf32), _screen(screen, workers.leads) as screen:
         config = replace(config, device=workers.device)
         training, validation, statistics, potential = prepare(config, screen.line)
         potential.to(config.device)
