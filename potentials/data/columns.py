@@ -13,7 +13,7 @@ import numpy as np
 
 _HEADER = 128  # bytes; the shape is known at the end, and the header has room for any
 _WIDER = {"uint8": "uint16", "uint16": "int32", "int8": "int16", "int16": "int32", "int32": "int64"}
-_BLOCK = 1 << 22  # bytes
+_BLOCK = 1 << 18  # bytes
 
 
 class ColumnError(ValueError):

@@ -2,9 +2,11 @@
 import multiprocessing
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
+from data.test_dataset import structure
 from data.test_storage import assert_same_batch, varied
 from potentials.data import DataError, build_dataset
 from potentials.data.cache import cached_dataset
@@ -73,6 +75,20 @@ def test_a_changed_or_missing_file_is_noticed(source, tmp_path):
     source.path.unlink()
     with pytest.raises(FileNotFoundError, match="frames.xyz"):
         prepared(source, tmp_path)
+
+
+def test_what_was_set_aside_is_there_when_the_data_are_used_again(source, tmp_path):
+    atom = replace(structure(3, n_atoms=1), energy=-13.6, charge=1.0, multiplicity=2)
+
+    def read():
+        aside.append(atom)
+        yield from source.frames
+
+    for _ in range(2):
+        aside = []
+        cached_dataset(tmp_path / "cache", read, [source.path], {}, 3.0, aside=aside)
+        (kept,) = aside
+        assert (kept.numbers.tolist(), kept.energy, kept.charge, kept.multiplicity) == (atom.numbers.tolist(), -13.6, 1.0, 2)
 
 
 def test_damaged_data_are_made_anew(source, tmp_path):

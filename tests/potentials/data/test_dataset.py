@@ -54,6 +54,20 @@ def test_every_frame_comes_once_and_the_seed_decides_the_order():
     assert not all(np.array_equal(a, b) for a, b in zip(orders[0], orders[2]))
 
 
+@pytest.mark.parametrize("limits", [{"batch_atoms": 20}, {"batch_atoms": 20, "batch_size": 2}, {"batch_atoms": 25, "batch_edges": 40}, {"batch_atoms": 5}])
+def test_batches_by_atoms_are_as_full_as_the_limits_let_them(limits):
+    dataset = build_dataset([structure(k, n_atoms=2 + k % 9) for k in range(30)], 3.0)
+    found = list(batches(dataset, np.arange(30), limits.get("batch_size"), limits.get("batch_edges"), np.random.default_rng(1), limits["batch_atoms"]))
+    assert sorted(np.concatenate(found)) == list(range(30))
+
+    def fits(chosen):
+        sums = {"batch_atoms": dataset.atom_counts[chosen].sum(), "batch_edges": dataset.edge_counts[chosen].sum(), "batch_size": len(chosen)}
+        return all(sums[name] <= limit for name, limit in limits.items())
+
+    assert all(fits(b) or len(b) == 1 for b in found) and any(len(b) > 1 for b in found)
+    assert not any(fits(np.append(b, after[0])) for b, after in zip(found, found[1:]))
+
+
 def test_batches_by_edges_stay_below_the_limit():
     dataset = build_dataset([structure(k, n_atoms=2 + k) for k in range(12)], 3.0)
     limit = int(dataset.edge_counts.max()) - 1  # the largest frame alone is above it
