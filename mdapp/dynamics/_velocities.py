@@ -9,7 +9,7 @@ import math
 import numpy as np
 from ase import Atoms, units
 
-from mdapp.dynamics._constraints import constrained
+from mdapp.dynamics._constraints import constrained, fixed_atoms
 from mdapp.dynamics._rigid import turning, without_turning
 from mdapp.observables import angular_velocity, centre_of_mass, degrees_of_freedom, kinetic_energy
 
@@ -49,6 +49,7 @@ def draw_momenta(atoms: Atoms, temperature_K: float, rng: np.random.Generator, d
         p = without_drift(p, masses)
     if not alone:
         p = without_spin(p, positions, masses) if usual else without_turning(p, positions, masses, rotations)
+    p[fixed_atoms(atoms)] = 0.0  # to the last bit
     return rescaled(p, masses, temperature_K, dof) if exact else p
 
 

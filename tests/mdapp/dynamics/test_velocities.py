@@ -80,7 +80,7 @@ def test_fixed_atoms_rest_and_the_others_are_warm():
     atoms.set_constraint(FixAtoms([0, 2]))
     p = draw_momenta(atoms, 300.0, np.random.default_rng(1))
     assert not p[[0, 2]].any()
-    assert temperature_K(kinetic_energy(p, atoms.get_masses()), 12) == pytest.approx(300.0)
+    assert temperature_K(kinetic_energy(p, atoms.get_masses()), 12 - 1) == pytest.approx(300.0)  # none turns about the line of the two
 
 
 def test_zero_kelvin_is_rest_and_less_is_refused():
