@@ -204,10 +204,11 @@ def _refuse_what_means_nothing(config: EvaluateConfig, potential: LoadedPotentia
 
 
 def _header(config: EvaluateConfig, potential: LoadedPotential, device: str) -> list[tuple[str, str]]:
-    rows = [("data", ", ".join(config.data)), ("potential", f"{potential.source} ({potential.architecture}, {potential.dtype}, {device})")]
-    if potential.theory:
-        rows.append(("theory", f"trained on {potential.theory}"))
     own = getattr(potential.calculator, "potential", None)
+    kind = f"{potential.architecture}, {potential.dtype}, {device}" if own is not None else type(potential.calculator).__name__
+    rows = [("data", ", ".join(config.data)), ("potential", f"{potential.source} ({kind})")]
+    if potential.theory:
+        rows.append(("theory", potential.theory))
     if getattr(own, "has_long_range", False):
         asked = config.long_range_cutoff
         words = "all pairs of a molecule, 12 Å in a cell" if asked is None else "all pairs" if asked == "none" else f"cutoff {asked:g} Å"
