@@ -102,6 +102,14 @@ def test_a_training_by_two_is_that_by_one(two, one):
     assert {p.name for p in (two / "whole").iterdir()} == {p.name for p in one.iterdir()}
 
 
+def test_batches_made_ahead_and_mapped_data_change_no_bit(config, one, tmp_path):
+    data = replace(config.data, cache=str(tmp_path / "cache"), pairs="found")
+    fit(replace(config, output=str(tmp_path / "run"), data=data, prefetch=2), screen=TrainingScreen(quiet=True))
+    a, b = (torch.load(folder / "last.pt", weights_only=True) for folder in (tmp_path / "run", one))
+    assert all(torch.equal(a["weights"][name], b["weights"][name]) for name in b["weights"])
+    assert rows(tmp_path / "run") == rows(one)
+
+
 def test_a_stop_of_one_stops_both_and_they_go_on_to_the_same_numbers(two):
     a, b = (torch.load(two / name / "last.pt", weights_only=True) for name in ("whole", "stopped"))
     assert all(torch.equal(a["weights"][name], b["weights"][name]) for name in a["weights"])
