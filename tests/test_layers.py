@@ -29,7 +29,8 @@ mdapp.quantities
 mdapp
 potentials.named potentials.active_learning
 potentials.calculator
-potentials.imports potentials.exports potentials.export
+potentials.exports potentials.export
+potentials.imports
 potentials.training potentials.conformance potentials.combine
 potentials.runtime potentials.data
 potentials.architectures potentials.checkpoint potentials.derivatives
