@@ -5,12 +5,15 @@ microseconds a molecule; both give the same pairs in the same order, so the same
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from potentials.neighbours import all_pairs, pairs
+
+_SMALL = 32  # atoms
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,20 @@ Lists = PairLists | FoundPairs
 
 
 def find_pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of one structure; all of them where the cutoff is infinite."""
-    return all_pairs(len(positions)) if np.isinf(cutoff) else pairs(positions, cell, pbc, cutoff)
+    """Pairs of one structure; all of them where the cutoff is infinite. Of a small molecule every distance is looked at, which is faster."""
+    if np.isinf(cutoff):
+        return all_pairs(len(positions))
+    if len(positions) > _SMALL or pbc.any():
+        return pairs(positions, cell, pbc, cutoff)
+    i, j, shifts = _every_pair(len(positions))
+    r_ij = positions[j] - positions[i]
+    near = np.einsum("px,px->p", r_ij, r_ij) <= cutoff * cutoff
+    return i[near], j[near], shifts[near]
+
+
+@functools.lru_cache(maxsize=_SMALL + 1)
+def _every_pair(n_atoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return all_pairs(n_atoms)
 
 
 class PairCollector:

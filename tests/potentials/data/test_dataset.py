@@ -5,8 +5,9 @@ import torch
 from ase import Atoms
 
 from potentials.data import DataError, LabelledStructure, batches, build_dataset, split
+from potentials.data.pairlists import find_pairs
 from potentials.graph import batch as join
-from potentials.neighbours import graph_of
+from potentials.neighbours import graph_of, pairs
 
 
 def structure(seed, n_atoms=5, periodic=False, molecule="m"):
@@ -106,3 +107,11 @@ def test_split_that_leaves_nothing_is_refused():
 def test_no_structures_are_refused():
     with pytest.raises(DataError, match="No labelled structures"):
         build_dataset([], 3.0)
+
+
+@pytest.mark.parametrize("n_atoms", [1, 2, 9, 32, 33])
+@pytest.mark.parametrize("periodic", [False, True])
+def test_pairs_of_small_molecules_are_those_of_the_search_in_its_order(n_atoms, periodic):
+    s = structure(n_atoms, n_atoms=n_atoms, periodic=periodic)
+    for found, expected in zip(find_pairs(s.positions, s.cell, s.pbc, 2.5), pairs(s.positions, s.cell, s.pbc, 2.5)):
+        assert np.array_equal(found, expected) and found.dtype == expected.dtype
