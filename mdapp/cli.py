@@ -229,7 +229,7 @@ def _train(config: str | None, resume: bool, dry_run: bool, json: bool, quiet: b
     from mdapp.screen import Screen
 
     result = _job("train.train")(config, Screen(quiet=quiet, verbose=verbose, to_stderr=json), resume=resume, changes=given)
-    if json:
+    if json and os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, the first one speaks
         click.echo(_as_json(result.summary))
     return result.exit_code
 
@@ -246,28 +246,32 @@ cli.add_command(click.Command("train", callback=_train, short_help="Train a pote
     the training with a state from which --resume goes on."""))  # fmt: skip
 
 
-@cli.command("potentials", short_help="List potentials, show the card of one, or import published weights")
+@cli.command("potentials", short_help="List potentials, show the card of one, import or export one")
 @click.argument("name", required=False)
 @click.argument("more", nargs=-1)
-@click.option("-o", "--output", metavar="FILE.pt", help="With import: the file to write; FORMAT.pt when not given.")
+@click.option("-o", "--output", metavar="PATH", help="With import: the file to write, FORMAT.pt when not given. With export: the folder, FILE-FORMAT when not given.")
+@click.option("--format", "kind", metavar="FORMAT", help="With export: the format, for example n2p2.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
-def potentials(name: str | None, more: tuple[str, ...], output: str | None, as_json: bool, traceback: bool) -> int:
-    """List potentials, show the card of one, or import published weights.
+def potentials(name: str | None, more: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, traceback: bool) -> int:
+    """List potentials, show the card of one, import published weights, or write one for another program.
 
     \b
     mdapp potentials                                          what is installed or shipped
     mdapp potentials so3krates.pt                             elements, units, level of theory, errors
     mdapp potentials import so3lr params.pkl -o so3lr.pt      published parameters as a potential file
+    mdapp potentials export li.pt --format n2p2 -o li-n2p2    files of another program
 
     A file to import is read without running anything in it, and refused where that is not possible.
     """
+    if name == "export":
+        return _job("potentials.send")(more, kind, output, as_json=as_json)
+    if kind is not None:
+        raise UserError(f"format = '{kind}' is for `mdapp potentials export`.")
     if name == "import":
         return _job("potentials.bring")(more, output, as_json=as_json)
-    if name == "export":
-        raise UserError("mdapp potentials export is not available yet: a potential file (.pt) is read by mdapp alone.")
     if output is not None:
-        raise UserError(f"output = '{output}' is for `mdapp potentials import`; a card is printed, not written.")
+        raise UserError(f"output = '{output}' is for `mdapp potentials import` and `export`; a card is printed, not written.")
     if more:
         raise UserError(f"mdapp potentials takes one name, got {1 + len(more)}: {' '.join([name or '', *more])}.")
     return _job("potentials.show")(name, as_json=as_json)

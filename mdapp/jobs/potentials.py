@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shlex
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,51 @@ def bring(words: tuple[str, ...], output: str | None, *, as_json: bool = False) 
     return EXIT_FINISHED
 
 
-def _new_file(path: Path) -> Path:
-    """The path, if a file can be made there."""
-    if path.is_dir():
+def send(words: tuple[str, ...], kind: str | None, output: str | None, *, as_json: bool = False) -> int:
+    """Write a potential in another program's format into a new folder, whole or not at all; returns the exit code.
+
+    Parameters
+    ----------
+    words : the potential: a file, or a shipped one by its name.
+    kind : the format.
+    output : the folder to make; FILE-FORMAT in this folder when not given.
+
+    Raises
+    ------
+    UserError : an unknown format, or not one potential.
+    PotentialError : a file that cannot be used, or a potential that the format cannot hold.
+    OutputError : the folder exists or cannot be made.
+    """
+    from potentials.calculator import load_potential
+    from potentials.exports import exports
+
+    known = exports.names()
+    if len(words) != 1 or kind is None:
+        what = "no --format" if kind is None else " ".join(words) or "nothing"
+        raise UserError(f"mdapp potentials export takes one potential file and a --format, got {what}; known formats: {', '.join(known)}.")
+    if kind not in known:
+        raise UserError(f"export format '{kind}' is unknown{nearest(kind, known)}; known: {', '.join(known)}.")
+    target = _new_file(Path(output or f"{Path(words[0]).stem}-{kind}"), "folder")
+    with translated(words[0]):
+        potential = load_potential(words[0])
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+            made = Path(scratch) / "made"
+            try:
+                made.mkdir()
+                names = [file.name for file in exports.get(kind)(potential, made)]
+                made.rename(target)
+            except OSError as error:
+                raise OutputError(f"{target} cannot be written: {error.strerror or error}.") from None
+    if as_json:
+        print(json.dumps({"output": str(target), "format": kind, "files": names}))
+    else:
+        print(f"{target}: written from {words[0]} ({kind}): {', '.join(names)}")
+    return EXIT_FINISHED
+
+
+def _new_file(path: Path, kind: str = "file") -> Path:
+    """The path, if a file or a folder can be made there."""
+    if path.is_dir() and kind == "file":
         raise OutputError(f"output = '{path}' is a folder. Name the file to write, for example {path / 'potential.pt'}.")
     if path.exists() or path.is_symlink():
         raise OutputError(f"{path} exists already and is not overwritten. Choose another --output or move it away.")

@@ -88,19 +88,25 @@ def read_functions(source: InputFile, length: float) -> dict[int, list[SymmetryF
     if not 0 <= kind < len(CUTOFFS):
         raise N2p2Error(f"{source.path}: cutoff_type {kind} is unknown; known: 0 to {len(CUTOFFS) - 1}.")
     name = CUTOFFS[kind]
-    found: dict[int, list[tuple[tuple, SymmetryFunction]]] = {z: [] for z in source.elements}
+    found: dict[int, list[SymmetryFunction]] = {z: [] for z in source.elements}
     for line in source.words.get("symfunction_short", []):
         where = f"{source.path}: symfunction_short {' '.join(line)}"
-        order, function = _function(line, where, length, name, 0.0 if name.startswith("tanh3") else inner)
+        function = _function(line, where, length, name, 0.0 if name.startswith("tanh3") else inner)
         assert function.centre is not None
         if function.centre not in found:
             raise N2p2Error(f"{where}: the central element is not among elements.")
-        found[function.centre].append((order, function))
-    return {z: [f for _, f in sorted(entries, key=lambda e: e[0])] for z, entries in found.items()}
+        found[function.centre].append(function)
+    return {z: sorted(functions, key=sort_key) for z, functions in found.items()}
 
 
-def _function(line: list[str], where: str, length: float, cutoff_fn: str, inner: float) -> tuple[tuple, SymmetryFunction]:
-    """A function and what n2p2 sorts by."""
+def sort_key(f: SymmetryFunction) -> tuple[float, ...]:
+    """What n2p2 sorts the functions of an element by."""
+    kind = next((number for number, name in KINDS.items() if name == f.kind), 2)
+    angle = (f.zeta, f.lam) if kind in (3, 9, 13) else ()
+    return (kind, f.cutoff, f.eta, f.rs, *angle, *sorted(z for z in (f.neighbour, f.second) if z is not None))
+
+
+def _function(line: list[str], where: str, length: float, cutoff_fn: str, inner: float) -> SymmetryFunction:
     try:
         centre, kind = atomic_numbers[line[0]], int(line[1])
     except (KeyError, ValueError, IndexError):
@@ -121,15 +127,13 @@ def _function(line: list[str], where: str, length: float, cutoff_fn: str, inner:
         eta, lam, zeta, r_c = x[:4]
         rs = x[4] if len(x) > 4 else 0.0
     neighbours = sorted(atomic_numbers[s] for s in symbols)
-    order = (kind, r_c, eta, rs, *((zeta, lam) if kind in (3, 9, 13) else ()), *neighbours)
     a, b = (*neighbours, None, None)[:2]
     try:
-        function = SymmetryFunction(
+        return SymmetryFunction(
             KINDS[kind], r_c * length, a, b, eta / length**2, rs * length, zeta, lam, cutoff_fn=cutoff_fn, inner=inner, centre=centre  # type: ignore[arg-type]
         )
     except ValueError as error:
         raise N2p2Error(f"{where}: {error}") from None
-    return order, function
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class SymmetryFunctions(torch.nn.Module):
     ValueError : a function names an element that is not in `elements`.
     """
 
+    capturable = False  # the number of its triples is known only when they are found, so no CUDA graph can hold it
+
     def __init__(self, functions: Sequence[SymmetryFunction], elements: Sequence[int], n_weights: int = 0):
         super().__init__()
         self.functions, self.elements, self.n_weights = tuple(functions), tuple(elements), n_weights

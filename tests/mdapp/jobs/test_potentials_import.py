@@ -87,8 +87,8 @@ def test_json_says_what_was_written(here, capsys):
 
 
 @pytest.mark.parametrize("words, exit_code, claim", [
-    ([], 2, "takes a format and a file, got nothing; known formats: so3lr"), (["so3lr"], 2, "takes a format and a file, got so3lr"),
-    (["so3l", "p.pkl"], 2, "'so3l' is unknown (did you mean 'so3lr'?); known: so3lr"), (["so3lr", "none.pkl"], 5, "There is no parameter file none.pkl"),
+    ([], 2, "takes a format and a file, got nothing; known formats: n2p2, so3lr"), (["so3lr"], 2, "takes a format and a file, got so3lr"),
+    (["so3l", "p.pkl"], 2, "'so3l' is unknown (did you mean 'so3lr'?); known: n2p2, so3lr"), (["so3lr", "none.pkl"], 5, "There is no parameter file none.pkl"),
     (["so3lr", "text.pkl"], 5, "text.pkl is not a readable parameter file"), (["so3lr", "evil.pkl"], 5, "opening it could run code"),
     (["so3lr", "text.pkl", "-o", "text.pkl"], 2, "exists already and is not overwritten"), (["so3lr", "text.pkl", "-o", "."], 2, "is a folder"),
     (["so3lr", "text.pkl", "-o", "none/x.pt"], 2, "There is no folder none"),
