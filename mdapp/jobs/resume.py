@@ -5,6 +5,7 @@ change. A finished run is left as it is.
 """
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 import time
@@ -151,12 +152,33 @@ def stored_settings(folder: RunFolder) -> tuple[RunConfig, dict[str, Any]]:
         provenance = tomllib.loads(folder.config.read_text(encoding="utf-8")).get("provenance", {})
     except UserError as error:
         raise RunFolderError(f"{folder.path} cannot be resumed. {error}") from None
+    refuse_code_in(folder.path, settings.potential)
     source, home = Path(str(provenance.get("potential", ""))), Path(str(provenance.get("folder", "")))
     if len(settings.potential) == 1 and source.is_file() and (home / settings.potential[0]).resolve() == source and not Path(settings.potential[0]).exists():
         settings = replace(settings, potential=(str(source),))  # named relative to another folder
     if not Path(settings.structure).exists():
         settings = replace(settings, structure=str(provenance.get("structure", settings.structure)))
     return settings, provenance
+
+
+def refuse_code_in(folder: Path, potential: tuple[str, ...]) -> None:
+    """A run folder may come from a stranger: `ase:module:Class` in its run.toml must not mean a Python file that came along.
+
+    Raises
+    ------
+    RunFolderError : the module would be taken from the folder.
+    """
+    for word in potential:
+        if not word.startswith("ase:"):
+            continue
+        top = word.split(":")[1].partition(".")[0]
+        try:
+            spec = importlib.util.find_spec(top)  # of a whole package: nothing is imported
+        except (ImportError, ValueError):
+            spec = None
+        places = [] if spec is None else [*([spec.origin] if spec.origin else []), *(spec.submodule_search_locations or [])]
+        if any(Path(place).resolve().is_relative_to(folder.resolve()) for place in places):
+            raise RunFolderError(f"{folder} brings its own code: '{word}' would run {places[0]}. Install the package that holds the calculator, outside the run's folder.")
 
 
 def _total(config: ResumeConfig, asked: RunConfig) -> int | None:

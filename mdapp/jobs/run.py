@@ -49,13 +49,13 @@ def run(config: RunConfig, screen: Screen | None = None) -> RunResult:
         refuse_to_begin(stopping)
         folder = create_run_folder(config.structure, config.ensemble, config.temperature, config.output)
         stopping.stop_file = folder.stop
-        try:
-            with RunLock(folder.path):
+        with RunLock(folder.path):  # whoever does not get it takes nothing away
+            try:
                 return begin(start, stepper, watches, folder, screen, stopping)
-        except UserError:
-            if not folder.summary.exists() and not _has_steps(folder):
-                folder.discard()
-            raise
+            except UserError:
+                if not folder.summary.exists() and not _has_steps(folder):
+                    folder.discard()
+                raise
 
 
 def begin(start: Start, stepper: ASEStepper, watches: list[Any], folder: RunFolder, screen: Screen, stopping: Stopping) -> RunResult:

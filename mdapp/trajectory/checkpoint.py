@@ -98,11 +98,11 @@ def _read(path: Path) -> dict[str, Any]:
                 raise RunFolderError(f"{path} is damaged: its checksum does not fit.")
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
-    with open_plain(path) as file:
+    with open_plain(path, packing=1) as file:
         try:
             tree = file["tree"][:].tobytes().decode()
             arrays = [file[f"arrays/{k}"][()] for k in range(len(file["arrays"]) if "arrays" in file else 0)]
-            return _restored(json.loads(tree), [np.asarray(array) for array in arrays])
+            return _restored(json.loads(tree), [np.asarray(array) for array in arrays], set())
         except Exception as error:
             raise RunFolderError(f"{path} is no checkpoint ({type(error).__name__}: {str(error)[:80]}).") from None
 
@@ -146,11 +146,15 @@ def _plain(value: Any, place: str, arrays: list[np.ndarray]) -> Any:
     raise TypeError(f"{place}: {type(value).__name__} cannot be stored; use mappings, lists, arrays of numbers, numbers, text and None.")
 
 
-def _restored(value: Any, arrays: list[np.ndarray]) -> Any:
+def _restored(value: Any, arrays: list[np.ndarray], used: set[int]) -> Any:
+    """The tree with its arrays; each stands in one place, so that a small file cannot ask for much memory."""
     if isinstance(value, dict):
         if set(value) == {ARRAY}:
+            if value[ARRAY] in used:
+                raise ValueError(f"array {value[ARRAY]} stands in two places")
+            used.add(value[ARRAY])
             return np.array(arrays[value[ARRAY]])
-        return {key: _restored(item, arrays) for key, item in value.items()}
+        return {key: _restored(item, arrays, used) for key, item in value.items()}
     if isinstance(value, list):
-        return [_restored(item, arrays) for item in value]
+        return [_restored(item, arrays, used) for item in value]
     return value

@@ -20,6 +20,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(path.name + ".tmp")
     try:
         with told(path):
+            if temporary.is_symlink():
+                temporary.unlink()  # nothing is written through it
             yield temporary
             flush_to_disk(temporary)
             os.replace(temporary, path)

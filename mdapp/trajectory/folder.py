@@ -13,12 +13,12 @@ from mdapp.errors import OutputError, RunFolderError
 from mdapp.trajectory.checkpoint import CHECKPOINT, PREVIOUS
 from mdapp.trajectory.events import EVENTS
 from mdapp.trajectory.files import told
-from mdapp.trajectory.lock import LOCK
+from mdapp.trajectory.strange import refuse_strange
 from mdapp.trajectory.thermo import THERMO
 from mdapp.trajectory.write import JOURNAL, TRAJECTORY
 
 LONGEST_STEM = 80
-MARKS = ("run.toml", TRAJECTORY, CHECKPOINT, PREVIOUS, THERMO, JOURNAL, LOCK, "summary.json", "minima.h5")  # any of them: a run lives here
+MARKS = ("run.toml", TRAJECTORY, CHECKPOINT, PREVIOUS, THERMO, JOURNAL, "summary.json", "minima.h5")  # any of them: a run lives here
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def open_run_folder(path: str | Path) -> RunFolder:
 
     Raises
     ------
-    RunFolderError : no such folder, or no run in it.
+    RunFolderError : no such folder, no run in it, or links that lead out of it.
     """
     path = Path(path)
     if path.is_file() and path.parent.is_dir() and holds_run(path.parent):
@@ -169,6 +169,7 @@ def open_run_folder(path: str | Path) -> RunFolder:
         raise RunFolderError(f"{path} is a file; give the folder of a run.")
     if not holds_run(path):
         raise RunFolderError(f"{path} holds no run (no run.toml, no {TRAJECTORY}).")
+    refuse_strange(path)
     return RunFolder(path)
 
 

@@ -21,8 +21,12 @@ LARGEST_PACKING = 2000  # bytes claimed for one byte in the file; zlib reaches 1
 
 
 @contextmanager
-def open_plain(path: Path) -> Iterator[h5py.File]:
+def open_plain(path: Path, packing: float = LARGEST_PACKING) -> Iterator[h5py.File]:
     """A file opened for reading, after a walk through all that is in it.
+
+    Parameters
+    ----------
+    packing : bytes that a dataset may claim for one byte of the file; 1 where nothing is compressed.
 
     Raises
     ------
@@ -36,7 +40,7 @@ def open_plain(path: Path) -> Iterator[h5py.File]:
         raise RunFolderError(f"{path} is damaged or no HDF5 file ({str(error).splitlines()[0][:100]}).") from None
     with file:
         try:
-            _refuse_links(file, path)
+            _refuse_links(file, path, packing)
         except RunFolderError:
             raise
         except Exception as error:  # h5py raises many kinds for damaged bytes
@@ -72,7 +76,7 @@ def make_room(path: Path, n_bytes: int) -> None:
         os.close(descriptor)
 
 
-def _refuse_links(file: h5py.File, path: Path) -> None:
+def _refuse_links(file: h5py.File, path: Path, packing: float) -> None:
     size = path.stat().st_size
     waiting, seen = [file["/"]], 0
     while waiting:
@@ -90,5 +94,5 @@ def _refuse_links(file: h5py.File, path: Path) -> None:
             elif isinstance(item, h5py.Dataset):
                 if item.external or item.is_virtual:
                     raise RunFolderError(f"{path}: {item.name} keeps its data in another file; such files are not opened.")
-                if item.nbytes > LARGEST_PACKING * size:
+                if item.nbytes > packing * size:
                     raise RunFolderError(f"{path}: {item.name} claims {item.nbytes:.1e} bytes in a file of {size}.")

@@ -31,7 +31,7 @@ class Journal:
         header = json.dumps({"n_atoms": layout.n_atoms, "fields": [asdict(field) for field in layout.fields], "run_id": run_id}).encode()
         head = MAGIC + struct.pack("<II", len(header), zlib.crc32(header)) + header
         with told(path):
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
             _write_all(self._file, head)
         self._start = self._end = len(head)
 

@@ -18,6 +18,7 @@ from mdapp.trajectory import foreign, store
 from mdapp.trajectory.hdf5 import open_plain
 from mdapp.trajectory.journal import read_journal
 from mdapp.trajectory.layout import Constants, Layout, frame_of
+from mdapp.trajectory.strange import refuse_strange
 from mdapp.trajectory.thermo import COLUMNS, THERMO, read_thermo
 from mdapp.trajectory.write import JOURNAL, TRAJECTORY
 
@@ -146,6 +147,7 @@ def _our_trajectory(path: Path) -> Path | None:
     if path.is_dir():
         if not (path / TRAJECTORY).exists():
             raise RunFolderError(f"{path} holds no {TRAJECTORY}; give the folder of a run.")
+        refuse_strange(path)
         return path / TRAJECTORY
     if path.suffix not in (".h5", ".hdf5"):
         return None

@@ -278,3 +278,15 @@ def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room():
     assert resume(ResumeConfig("b")).exit_code == 0
     run(settings(steps=120, every=1, output="a"))
     assert_same_run("a", "b")
+
+
+def test_a_device_without_room_is_one_sentence_with_the_size_that_would_fit_and_the_state_is_kept(capsys):
+    from mdapp.cli import main
+
+    words = ["run", "ar.xyz", "-p", "ase:jobs.strangers:FullDevice", "--temperature", "20", "--timestep", "4", "--every", "10", "--seed", "3",
+             "--steps", "200", "--threads", "1", "-o", "b"]  # fmt: skip
+    assert main(words) == 3
+    said = capsys.readouterr().err
+    assert "not enough memory on cpu for 13 atoms: 90 GiB are needed and 79.1 are there; about 10 atoms would fit" in said and "mdapp resume b" in said
+    assert "Traceback" not in said and len(said.strip().splitlines()) <= 3
+    assert load_checkpoint(Path("b")).state["stepper"]["step"] >= 20 and [f.step for f in read_frames("b")][-1] >= 20
