@@ -53,6 +53,7 @@ def test_memory_survives_a_restart(name, start):
     """Two watches, one interrupted after half of a rough journey, say the same to the end."""
     rng = np.random.default_rng(3)
     bonds = BONDS if start is START else np.zeros((0, 2), int)
+
     def shaken(n):
         positions = start.positions + rng.normal(scale=0.005 * n, size=start.positions.shape)
         positions[-1, 0] += 0.5 * n
