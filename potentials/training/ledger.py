@@ -6,7 +6,6 @@ in which they are written does not matter to a run that is killed in between: wh
 from __future__ import annotations
 
 import copy
-import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from potentials.training.metrics import Errors, ErrorSums
 from potentials.training.optimiser import RunningMean
 from potentials.training.schedules import Waiting, after_plateau
 from potentials.training.screen import TrainingScreen
-from potentials.training.state import Position, save_state
+from potentials.training.state import Position, cut_short, save_state
 from potentials.typed import to_mapping
 
 Stability = Callable[[Potential], Sequence[float]]  # ps until each structure's dynamics failed; the asked time where it did not
@@ -154,7 +153,7 @@ class Ledger:
         try:
             save_potential(self.folder / "best.pt", self.potential, now)
         except RuntimeError as error:  # torch's word for a full disk
-            raise OSError(errno.EIO, str(error).splitlines()[0], str(self.folder / "best.pt")) from error
+            raise cut_short(self.folder / "best.pt") from error
 
     def _further(self, terms: dict[str, float], held: Sequence[float] | None) -> dict[str, float | int | str]:
         """Columns that only some trainings have."""

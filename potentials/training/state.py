@@ -66,9 +66,14 @@ def save_state(
             os.fsync(file.fileno())
         os.replace(scratch, path)
     except RuntimeError as error:  # torch's word for a full disk
-        raise OSError(errno.EIO, str(error).splitlines()[0], str(path)) from error
+        raise cut_short(path) from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def cut_short(path: Path) -> OSError:
+    """What a torch file that could not be written to its end is for the user; torch itself speaks of positions in an archive."""
+    return OSError(errno.EIO, "the file was cut short while it was written, as on a full disk", str(path))
 
 
 def load_state(path: Path) -> dict[str, Any]:
