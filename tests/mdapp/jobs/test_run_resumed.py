@@ -265,6 +265,23 @@ def test_a_run_killed_before_its_first_step_begins_anew():
     assert_same_run("a", "b")
 
 
+def test_a_run_killed_before_its_settings_were_written_can_be_started_in_the_same_folder():
+    """What is left is the lock of a dead process and perhaps the structure: no run lives there."""
+    os.mkdir("b")
+    Path("b/run.lock").write_text("process 1 on nowhere\n")
+    Path("b/input.extxyz").write_text("half")
+    assert run(settings(steps=20, output="b")).exit_code == 0
+    run(settings(steps=20, output="a"))
+    assert_same_run("a", "b")
+
+
+def test_whoever_finds_a_folder_locked_takes_nothing_away():
+    os.mkdir("b")
+    with RunLock(Path("b")), pytest.raises(OutputError, match="in use by"):
+        run(settings(steps=20, output="b"))
+    assert Path("b").is_dir()
+
+
 def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room():
     """A limit on the size of files stands for the disk: the system's call fails in the same way."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
