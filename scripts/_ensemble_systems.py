@@ -117,7 +117,7 @@ def argon() -> System:
         atoms.calc = LennardJonesBox()
         return atoms
 
-    return System("argon", build, np.arange(32), 5.0, (40.0, 44.0), (1500.0, 1900.0), 20_000, 5.0, 200.0)
+    return System("argon", build, np.arange(32), 5.0, (40.0, 50.0), (1500.0, 1900.0), 20_000, 5.0, 200.0)
 
 
 def water(n_molecules: int = 4) -> System:
