@@ -40,7 +40,7 @@ def outer_sums(left: Tensor, right: Tensor, rows: Tensor, n_rows: int, chunk: in
     Parameters
     ----------
     left, right : (n_items, a) and (n_items, b).
-    rows : (n_items,) int64, ascending.
+    rows : (n_items,) int64, ascending where chunks are worth while (`worth_chunks`), else in any order.
 
     Returns
     -------
@@ -50,13 +50,18 @@ def outer_sums(left: Tensor, right: Tensor, rows: Tensor, n_rows: int, chunk: in
     out = left.new_zeros(n_rows, a * b)
     if n_items == 0:
         return out
-    if a == 1 or b == 1 or n_items < 10 * n_rows:
-        return out.index_add(0, rows, (left[:, :, None] * right[:, None, :]).reshape(n_items, a * b))
+    if not worth_chunks(n_items, n_rows) or a == 1 or b == 1:
+        return out.index_add(0, rows, (left[:, :, None] * right[:, None, :]).view(n_items, a * b))
     place, chunk_rows = chunked(rows, n_rows, chunk)
     padded = torch.cat([left, right], dim=1)
     padded = torch.cat([padded, padded.new_zeros(1, a + b)]).index_select(0, place).view(len(chunk_rows), chunk, a + b)
     sums = torch.bmm(padded[:, :, :a].transpose(1, 2), padded[:, :, a:])  # (n_chunks, a, b)
     return out.index_add(0, chunk_rows, sums.reshape(-1, a * b))
+
+
+def worth_chunks(n_items: int, n_rows: int) -> bool:
+    """Are there enough items in a row for chunks of them."""
+    return n_items >= 10 * n_rows
 
 
 def chunked(rows: Tensor, n_rows: int, chunk: int) -> tuple[Tensor, Tensor]:

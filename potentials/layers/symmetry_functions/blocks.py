@@ -17,7 +17,7 @@ from torch import Tensor
 from potentials.layers.symmetry_functions import terms
 from potentials.layers.symmetry_functions.cutoffs import cutoff_function
 from potentials.layers.symmetry_functions.records import RADIAL, WEIGHTED, SymmetryFunction
-from potentials.layers.triples import outer_sums
+from potentials.layers.triples import outer_sums, worth_chunks
 
 Channel = tuple[int, ...]  # places of elements in the list: centre; centre, neighbour; centre, neighbour, neighbour
 
@@ -51,20 +51,18 @@ class Triples:
     """A centre and two neighbours; centres ascend."""
 
     centre: Tensor  # (n_triples,)
-    e_centre: Tensor  # (n_triples,)
-    e_first: Tensor  # (n_triples,)
-    e_second: Tensor  # (n_triples,)
+    code: Tensor  # (n_triples,) places of the elements as one number: (centre n + first) n + second
     cos: Tensor  # (n_triples,)
     first: Tensor  # (n_triples,) distance of the first neighbour, Å
     second: Tensor  # (n_triples,)
     fc: Tensor  # (n_triples, n_cutoffs) product of both neighbours' cutoff functions
-    third: Tensor  # (n_triples,) distance between the neighbours, without derivative
+    third: Tensor | None  # (n_triples,) distance between the neighbours, without derivative; None where no function asks for it
     n_atoms: int
 
     def pick(self, chosen: Tensor) -> Triples:
         geometry = torch.cat([torch.stack([self.cos, self.first, self.second], 1), self.fc], 1).index_select(0, chosen)
-        others = (x.index_select(0, chosen) for x in (self.centre, self.e_centre, self.e_first, self.e_second))
-        return Triples(*others, *geometry[:, :3].unbind(1), geometry[:, 3:], self.third.index_select(0, chosen), self.n_atoms)
+        centre, code = self.centre.index_select(0, chosen), self.code.index_select(0, chosen)
+        return Triples(centre, code, *geometry[:, :3].unbind(1), geometry[:, 3:], None, self.n_atoms)
 
 
 class Block(torch.nn.Module):
@@ -74,13 +72,12 @@ class Block(torch.nn.Module):
 
     def __init__(self, kind: str, fc: Fc, channels: Sequence[Channel], n_elements: int, grid: Sequence[tuple[float, ...]]):
         super().__init__()
-        self.kind, self.fc, self.grid = kind, fc, list(grid)
+        self.kind, self.fc, self.grid, self.n_elements = kind, fc, list(grid), n_elements
         self.weighted = kind in WEIGHTED
         neighbours = sorted({c[1:] for c in channels})
         self.slot_of = {c: neighbours.index(c[1:]) for c in channels}
         self.slot_of |= {(c[0], c[2], c[1]): s for c, s in self.slot_of.items() if len(c) == 3}
         self.n_slots = len(neighbours)
-        self.strides = tuple(n_elements**k for k in reversed(range(len(channels[0]))))
         table = [self.slot_of.get(c, -1) for c in itertools.product(range(n_elements), repeat=len(channels[0]))]
         self.all_wanted = min(table) >= 0
         self.register_buffer("slot", torch.tensor(table, dtype=torch.int64), persistent=False)
@@ -94,10 +91,6 @@ class Block(torch.nn.Module):
         """The column of a function among those of this block."""
         return self.slot_of[channel] * len(self.grid) + self.grid.index(parameters)
 
-    def slots(self, *elements: Tensor) -> Tensor:
-        """The slot of each pair or triple, -1 where it is not wanted."""
-        return self.slot.index_select(0, sum(e * stride for e, stride in zip(elements, self.strides)))
-
 
 class RadialBlock(Block):
     """G1, G2, G3, W2 and the AEV's radial functions; `grid` holds (eta, rs), or (kappa,)."""
@@ -108,14 +101,13 @@ class RadialBlock(Block):
 
     def forward(self, p: Pairs, weights: Tensor | None) -> Tensor:
         """Sums over neighbours, (n_atoms, width); weights (n_elements, n_weights) make it (n_atoms, width n_weights)."""
-        grid = self.parameters_of_grid.to(p.d.dtype).T
-        values = terms.oscillations(p.d, grid[0]) if self.kind == "G3" else terms.gaussians(p.d, grid[0], grid[1])
-        values = values * self.fc(p.d)[:, None]
-        if self.kind == "AEV-R":
-            values = 0.25 * values
+        grid = self.parameters_of_grid.to(p.d.dtype)
+        values = terms.oscillations(p.d, grid[:, 0]) if self.kind == "G3" else terms.gaussians(p.d, grid[:, 0], grid[:, 1])
+        fc = self.fc(p.d)
+        values = values * (0.25 * fc if self.kind == "AEV-R" else fc)[:, None]
         out = values.new_zeros(p.n_atoms * self.n_slots, values.shape[1] * (weights.shape[1] if weights is not None else 1))
         for centre, e, e_neighbour in ((p.i, p.e_i, p.e_j), (p.j, p.e_j, p.e_i)):
-            slot = self.slots(e) if self.weighted else self.slots(e, e_neighbour)
+            slot = self.slot.index_select(0, e if self.weighted else e * self.n_elements + e_neighbour)
             if weights is not None:
                 g = weights.to(values.dtype).index_select(0, e_neighbour)
                 mine = (values[:, :, None] * g[:, None, :]).flatten(1)
@@ -167,22 +159,26 @@ class AngularBlock(Block):
         left = left * (2 * fc)[:, None]
         if weights is not None:  # after the angle, so that weights run fastest
             g = weights.to(left.dtype)
-            g = g.index_select(0, t.e_first) * g.index_select(0, t.e_second)
+            g = g.index_select(0, t.code // self.n_elements % self.n_elements) * g.index_select(0, t.code % self.n_elements)
             right = (right[:, :, None] * g[:, None, :]).reshape(len(right), right.shape[1] * g.shape[1])
         return outer_sums(left, right, rows, t.n_atoms * self.n_slots).view(t.n_atoms, -1)
 
     def _wanted(self, t: Triples) -> tuple[Triples, Tensor]:
-        """The triples that count, those of one output row side by side, and their rows."""
-        slot = self.slots(t.e_centre) if self.weighted else self.slots(t.e_centre, t.e_first, t.e_second)
-        rows = t.centre * self.n_slots + slot
+        """The triples that count and their rows, those of one row side by side where that pays."""
+        if self.n_elements == 1:
+            slot, rows = None, t.centre
+        else:
+            slot = self.slot.index_select(0, t.code // self.n_elements**2 if self.weighted else t.code)
+            rows = t.centre * self.n_slots + slot
         chosen = None
         if self.narrow or not self.all_wanted:
-            keep = slot >= 0
-            if self.narrow:
-                keep = keep & (t.third < self.fc.cutoff)
-            chosen = torch.nonzero(keep)[:, 0]
-            rows = rows.index_select(0, chosen)
-        if self.n_slots > 1:
+            keep = t.third < self.fc.cutoff if self.narrow and t.third is not None else None
+            if not self.all_wanted and slot is not None:
+                keep = slot >= 0 if keep is None else keep & (slot >= 0)
+            if keep is not None:
+                chosen = torch.nonzero(keep)[:, 0]
+                rows = rows.index_select(0, chosen)
+        if self.n_slots > 1 and worth_chunks(len(rows), t.n_atoms * self.n_slots):
             rows, order = torch.sort(rows, stable=True)
             chosen = order if chosen is None else chosen.index_select(0, order)
         return (t if chosen is None else t.pick(chosen)), rows

@@ -42,7 +42,8 @@ class SymmetryFunctions(torch.nn.Module):
         angular = [g for g in groups if g[0] in ANGULAR]
         self.angular_cutoffs: list[Fc] = list(dict.fromkeys(fc for _, fc, _, _ in angular))
         self.reach = max((fc.cutoff for fc in self.angular_cutoffs), default=0.0)  # of the angular functions, Å
-        self.all_narrow = all(kind in ("G4", "W4") for kind, *_ in angular)
+        narrow = [kind in ("G4", "W4") for kind, *_ in angular]
+        self.any_narrow, self.all_narrow = any(narrow), all(narrow)
         n = len(self.elements)
         self.radial = torch.nn.ModuleList(RadialBlock(*g[:3], n, g[3]) for g in groups if g[0] in RADIAL)
         self.angular = torch.nn.ModuleList(AngularBlock(*g[:3], n, g[3], self.angular_cutoffs.index(g[1])) for g in angular)
@@ -92,20 +93,26 @@ class SymmetryFunctions(torch.nn.Module):
         centres, neighbours = torch.cat([i, j]), torch.cat([j, i])
         r, length = r_ij.index_select(0, near), d.index_select(0, near)
         first, second = triples_of(centres, graph.n_atoms)
-        with torch.no_grad():
-            directed = torch.cat([r, -r])
-            third = (directed.index_select(0, second) - directed.index_select(0, first)).norm(dim=1)
-            if self.all_narrow:  # nothing sees what lies farther apart
-                kept = torch.nonzero(third < self.reach)[:, 0]
-                first, second, third = (x.index_select(0, kept) for x in (first, second, third))
+        third = None
+        if self.any_narrow:
+            with torch.no_grad():
+                directed = torch.cat([r, -r])
+                third = (directed.index_select(0, second) - directed.index_select(0, first)).norm(dim=1)
+                if self.all_narrow:  # nothing sees what lies farther apart
+                    kept = torch.nonzero(third < self.reach)[:, 0]
+                    first, second, third = (x.index_select(0, kept) for x in (first, second, third))
         fc = torch.stack([f(length.to(dtype)) for f in self.angular_cutoffs], 1)
         unit, scalars = (r / length[:, None]).to(dtype), torch.cat([length.to(dtype)[:, None], fc], 1)
         table = torch.cat([torch.cat([unit, -unit]), torch.cat([scalars, scalars])], 1)  # (n_edges, 4 + n_cutoffs), gathered twice
         a, b = table.index_select(0, first), table.index_select(0, second)
         centre = centres.index_select(0, first)
-        e_first, e_second = (e.index_select(0, neighbours.index_select(0, x)) for x in (first, second))
+        if len(self.elements) > 1:
+            m, e_neighbour = len(self.elements), e.index_select(0, neighbours)
+            code = (e.index_select(0, centres) * m + e_neighbour).index_select(0, first) * m + e_neighbour.index_select(0, second)
+        else:
+            code = torch.zeros_like(centre)
         cos = (a[:, :3] * b[:, :3]).sum(1)
-        return Triples(centre, e.index_select(0, centre), e_first, e_second, cos, a[:, 3], b[:, 3], a[:, 4:] * b[:, 4:], third, graph.n_atoms)
+        return Triples(centre, code, cos, a[:, 3], b[:, 3], a[:, 4:] * b[:, 4:], third, graph.n_atoms)
 
     def _columns(self, element: int) -> list[int]:
         """Places of an element's descriptors in the order of computation, weights running fastest."""
