@@ -22,9 +22,11 @@ from potentials.checkpoint import Card, PotentialFileError
 from potentials.derivatives import energy_forces_stress
 from potentials.potential import Potential
 from potentials.registry import UnknownName
+from potentials.runtime.batch_evaluator import BatchEvaluator
 from potentials.runtime.evaluator import Derive, Evaluator, System
 from potentials.runtime.radial_table import TableError, has_radial_filters, with_radial_table
 from potentials.runtime.replayed_derivatives import ReplayedDerivatives
+from potentials.runtime.serial_evaluator import SerialEvaluator
 
 SHIPPED = files("potentials") / "shipped"
 
@@ -148,11 +150,16 @@ def _single_precision(potential: Potential) -> bool:
     return has_radial_filters(potential) and all(p.dtype == torch.float32 for p in potential.parameters())
 
 
-def _compiled(potential: Potential, device: str) -> Derive:
+def refuse_to_compile(device: torch.device) -> None:
+    """ValueError where no compiled code can be made: not on the CPU, or no compiler."""
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    if checked_device(device).type != "cpu" or compiler is None:
+    if device.type != "cpu" or compiler is None:
         why = "found no C++ compiler (g++ or clang++)" if compiler is None else f"the device is {device}"
         raise ValueError(f"compile makes code for the CPU, but {why}. Leave it out.")
+
+
+def _compiled(potential: Potential, device: str) -> Derive:
+    refuse_to_compile(checked_device(device))
     from potentials.runtime.compiled_derivatives import CompiledDerivatives
 
     return CompiledDerivatives(potential)
@@ -247,6 +254,34 @@ def load_calculator(
     except UnknownName:
         raise PotentialFileError(_not_found(text)) from None
     return factory(device=device, dtype=dtype)
+
+
+def batch_evaluator(calculator: BaseCalculator, compiled: bool = False) -> BatchEvaluator | SerialEvaluator:
+    """Energies and forces of many structures in one call, by a calculator's potential; charge and multiplicity come with each structure's `System`.
+
+    Parameters
+    ----------
+    calculator : of a potential file: its structures are evaluated in batches on its device. Any other ASE calculator: one after another.
+    compiled : evaluate batches by compiled code (CPU, no long-range terms), radial filters from a table in single precision: a minute at the first call.
+
+    Returns
+    -------
+    A callable: items -> energies (n,) in eV and forces, n of (n_atoms, 3) in eV/Å. Beside it `.forget(key)` and the count `.evaluations`.
+
+    Raises
+    ------
+    ValueError : `compiled` without a CPU potential file or a C++ compiler.
+    """
+    if not isinstance(calculator, PotentialCalculator):
+        if compiled:
+            raise ValueError(f"compile serves potential files, and {type(calculator).__name__} is none. Leave it out.")
+        return SerialEvaluator(calculator)
+    potential, device = calculator.potential, calculator.evaluator.device
+    if compiled:
+        refuse_to_compile(device)
+        if _single_precision(potential):
+            potential, _ = with_radial_table(potential)
+    return BatchEvaluator(potential, device=device, skin=calculator.evaluator.skin, compiled=compiled)
 
 
 def shipped() -> list[Path]:
