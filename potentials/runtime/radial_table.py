@@ -15,6 +15,7 @@ from torch import Tensor
 
 from potentials.layers.attention import Filter
 from potentials.potential import Potential
+from potentials.runtime.code_cache import identity_of
 
 SPACING = 0.005  # Å between knots: a cubic spline is then off by less than 1e-7 for filters of the usual roughness
 FIRST = 0.2  # Å, the first knot; atoms never come as close
@@ -106,6 +107,7 @@ def with_radial_table(potential: Potential, tolerance: float = TOLERANCE) -> tup
         begin += width
     with torch.no_grad():
         off = (fast.radial_basis(between.to(device=device, dtype=dtype)).double().cpu() - truth).abs()
+    fast.identity = f"{identity_of(potential)} radial table {tolerance:g} {SPACING:g}"  # type: ignore[assignment]
     return fast, TableError(float(off.max()), float(off.square().mean().sqrt()), truth.shape[1], n_terms)
 
 

@@ -10,7 +10,9 @@ from potentials.calculator import PotentialCalculator
 from potentials.derivatives import energy_forces_stress
 from potentials.graph import batch
 from potentials.neighbours import graph_for
+from potentials.runtime import compiled_derivatives
 from potentials.runtime.compiled_derivatives import CompiledDerivatives
+from potentials.runtime.tracing import trace_of
 from samples import argon, small, water
 
 LONG_RANGE = dict(electrostatic_energy_bool=True, dispersion_energy_bool=True, use_charge_embed=True)
@@ -18,7 +20,7 @@ LONG_RANGE = dict(electrostatic_energy_bool=True, dispersion_energy_bool=True, u
 
 @pytest.fixture
 def as_traced(monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda trace, dynamic: trace)
+    monkeypatch.setattr(compiled_derivatives, "compiled", lambda function, example, varying, file: trace_of(function, *example))
 
 
 def assert_same(one, other):
@@ -75,7 +77,7 @@ def test_the_small_and_the_many_go_the_plain_way(monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("compiled")
 
-    monkeypatch.setattr(torch, "compile", never)
+    monkeypatch.setattr(compiled_derivatives, "compiled", never)
     potential = small().requires_grad_(False)
     twin = CompiledDerivatives(potential)
     for graph in (graph_for(water()[:1], potential), batch([graph_for(water(k), potential) for k in range(2)])):

@@ -1,0 +1,102 @@
+"""Code is compiled once and found again by those to whom it belongs, and by nobody else."""
+import shutil
+
+import pytest
+import torch
+
+from potentials.neighbours import graph_for
+from potentials.runtime import ahead_of_time, code_cache
+from potentials.runtime.code_cache import file_of, identity_of
+from potentials.runtime.radial_table import with_radial_table
+from samples import small, water
+
+needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="compiling needs a C++ compiler")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MDAPP_CACHE", str(tmp_path))
+    code_cache.folder.cache_clear()
+    yield tmp_path / "compiled"
+    code_cache.folder.cache_clear()
+
+
+def slope(x, i):
+    """A gather and a derivative, as a potential has them."""
+    x = x.detach().requires_grad_(True)
+    y = (x.index_select(0, i) ** 3).sum()
+    (g,) = torch.autograd.grad(y, x)
+    return y[None], g
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_code_serves_other_lengths_and_the_next_start(cache, monkeypatch):
+    example = torch.randn(5, 2, dtype=torch.float64), torch.tensor([0, 1, 1, 4])
+    file = code_cache.folder() / "slope.pt2"
+    first = ahead_of_time.compiled(slope, example, ("n", "i"), file)
+    monkeypatch.setattr(ahead_of_time, "_make", lambda *a: pytest.fail("compiled again"))
+    again = ahead_of_time.compiled(slope, example, ("n", "i"), file)
+    for n, m in ((5, 4), (4, 4), (7, 2), (3, 9)):
+        x, i = torch.randn(n, 2, dtype=torch.float64), torch.randint(0, n, (m,))
+        for one, two, three in zip(slope(x, i), first(x, i), again(x, i)):
+            torch.testing.assert_close(two, one.detach(), rtol=1e-14, atol=1e-14)
+            torch.testing.assert_close(three, two, rtol=0, atol=0)
+    assert [p.name for p in cache.iterdir()] == ["slope.pt2"]
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_that_was_cut_short_is_made_anew(cache):
+    example = torch.randn(5, 2, dtype=torch.float64), torch.tensor([0, 1, 1, 4])
+    file = code_cache.folder() / "slope.pt2"
+    file.write_bytes(b"PK\x03\x04 not a package")
+    found = ahead_of_time.compiled(slope, example, ("n", "i"), file)
+    torch.testing.assert_close(found(*example)[1], slope(*example)[1], rtol=1e-14, atol=1e-14)
+
+
+def test_lengths_that_a_function_takes_for_one_are_refused(cache):
+    def joined(x, y):
+        return (x + y,)
+
+    with pytest.raises(RuntimeError, match="for the same|length of"):
+        ahead_of_time._make(joined, (torch.randn(4), torch.randn(4)), ("x", "y"), cache / "joined.pt2")
+
+
+def test_the_name_of_a_file_knows_weights_settings_and_what_is_asked(cache):
+    one, two = small("so3krates"), small("so3krates")
+    two.load_state_dict(one.state_dict())
+    assert identity_of(one) == identity_of(two)
+    assert file_of(one, True) == file_of(two, True) != file_of(one, False)
+    fast = with_radial_table(one)[0]
+    assert identity_of(fast) == identity_of(with_radial_table(two)[0]) != identity_of(one)
+    with torch.no_grad():
+        next(two.parameters()).flatten()[0] += 1e-3
+    assert identity_of(one) != identity_of(two) and identity_of(with_radial_table(two)[0]) != identity_of(fast)
+    assert identity_of(one.double()) != identity_of(fast)
+
+
+def test_looking_at_a_potential_does_not_change_its_name(cache):
+    potential = small("so3krates")
+    before = identity_of(potential)
+    potential(graph_for(water(0), potential))
+    assert identity_of(potential) == before
+
+
+def test_a_folder_that_others_may_write_is_not_trusted(cache):
+    cache.mkdir()
+    cache.chmod(0o777)
+    assert code_cache.folder() != cache
+    cache.chmod(0o700)
+    code_cache.folder.cache_clear()
+    assert code_cache.folder() == cache
+
+
+def test_the_longest_unused_files_go(cache, monkeypatch):
+    monkeypatch.setattr(code_cache, "KEPT", 3)
+    for k in range(5):
+        path = code_cache.folder() / f"{k}.pt2"
+        path.write_bytes(b"")
+        __import__("os").utime(path, (k, k))
+    code_cache.used(code_cache.folder() / "0.pt2")
+    assert sorted(p.name for p in cache.iterdir()) == ["0.pt2", "3.pt2", "4.pt2"]
