@@ -1,0 +1,1 @@
+"""Search for minima: moves, identity, library, landscape."""
