@@ -2,6 +2,7 @@
 
 The energy of a structure is the float64 sum of its atoms' energies. Stress is (1/V) dE/d(strain) under
 r -> r (1 + strain), cell -> cell (1 + strain), with the symmetric part of the strain: positive under tension.
+A potential that is not conservative says its forces itself; its stress, where it has an energy too, is the slope of that energy.
 """
 from __future__ import annotations
 
@@ -34,11 +35,18 @@ def energy_forces_stress(
     ----------
     stress : also the stress; every structure needs a cell with a volume.
     create_graph : keep what is needed to differentiate the forces again (training).
+
+    Raises
+    ------
+    ValueError : the stress of a potential that provides none.
     """
-    if not forces and not stress:
+    if stress and not potential.provides_stress:
+        raise ValueError(f"{_named(potential)} provides {' and '.join(potential.provides)}, and no stress.")
+    if not stress and not (forces and potential.conservative):
         with torch.set_grad_enabled(create_graph):
             outputs = potential.outputs(graph)
-            return Results(sum_over_atoms(outputs.energies.double(), graph), outputs.energies, None, None, outputs)
+            given = _given_forces(potential, outputs) if forces else None
+            return Results(sum_over_atoms(outputs.energies.double(), graph), outputs.energies, given, None, outputs)
     with torch.enable_grad():
         positions = graph.positions.detach().requires_grad_(True)
         inputs, cell, at = [positions], graph.cell, positions
@@ -54,14 +62,24 @@ def energy_forces_stress(
             gradients = torch.autograd.grad(energy.sum(), inputs, create_graph=create_graph, allow_unused=True, materialize_grads=True)
         else:  # no pair within the cutoff
             gradients = tuple(torch.zeros_like(x) for x in inputs)
-    f = -gradients[0]
+    f = -gradients[0] if potential.conservative else _given_forces(potential, outputs)
     sigma = None
     if stress:
         volume = torch.linalg.det(graph.cell).abs()
         sigma = gradients[1] / volume[:, None, None]
     if not create_graph:
-        energy, outputs = energy.detach(), _detached(outputs)
+        energy, f, outputs = energy.detach(), f.detach(), _detached(outputs)
     return Results(energy, outputs.energies, f, sigma, outputs)
+
+
+def _given_forces(potential: Potential, outputs: Outputs) -> Tensor:
+    if outputs.forces is None:
+        raise ValueError(f"{_named(potential)} says that it is not conservative, but gives no forces in its outputs.")
+    return outputs.forces.double()
+
+
+def _named(potential: Potential) -> str:
+    return str(getattr(type(potential), "name", type(potential).__name__))
 
 
 def _detached(outputs: Outputs) -> Outputs:
@@ -69,4 +87,6 @@ def _detached(outputs: Outputs) -> Outputs:
         return None if x is None else x.detach()
 
     terms = {name: e.detach() for name, e in outputs.terms.items()}
-    return Outputs(outputs.energies.detach(), terms, cut(outputs.charges), cut(outputs.hirshfeld_ratios), cut(outputs.extrapolation))
+    return Outputs(
+        outputs.energies.detach(), terms, cut(outputs.charges), cut(outputs.hirshfeld_ratios), cut(outputs.extrapolation), cut(outputs.forces)
+    )

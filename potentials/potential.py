@@ -1,6 +1,7 @@
 """The contract of every potential: a graph goes in, energies of atoms come out.
 
-Forces and stress are not a potential's business: `potentials.derivatives` makes them for all alike.
+Forces and stress are not a potential's business: `potentials.derivatives` makes them for all alike. A potential whose forces are no gradient
+says so (`conservative = False`) and gives them itself, in `Outputs.forces`.
 """
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ class Outputs:
     charges: Tensor | None = None  # (n_atoms,), e
     hirshfeld_ratios: Tensor | None = None  # (n_atoms,)
     extrapolation: Tensor | None = None  # (n_atoms, 2): descriptors outside the range of the training data, and the farthest one in ranges
+    forces: Tensor | None = None  # (n_atoms, 3), eV/Å, of a potential that is not conservative and says its forces itself
 
 
 class Potential(torch.nn.Module):
@@ -43,6 +45,7 @@ class Potential(torch.nn.Module):
     conservative = True  # are its forces the gradient of its energy
     equivariant = True  # do its forces turn with the molecule
     net_force_zero = True  # do its forces sum to zero by construction
+    provides_energy = True  # False: forces only; its energies are 0 and mean nothing
     provides_stress = True
     has_long_range = False  # does it read graph.long_range
     long_range_cutoff: float | None | str = None  # Å; None: all pairs; "auto": all pairs, and 12 Å in a cell
@@ -68,6 +71,12 @@ class Potential(torch.nn.Module):
                 raise ValueError("A periodic structure has infinitely many pairs: give a long-range cutoff (12 Å is the usual one).")
             return math.inf
         return float(self.long_range_cutoff)
+
+    @property
+    def provides(self) -> tuple[str, ...]:
+        """What may be asked of it: of energy, forces, stress."""
+        asked = {"energy": self.provides_energy, "forces": True, "stress": self.provides_stress}
+        return tuple(name for name, given in asked.items() if given)
 
     def forward(self, graph: AtomicGraph) -> Tensor:
         """Energies of atoms, (n_atoms,), eV."""
