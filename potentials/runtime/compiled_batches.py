@@ -1,11 +1,11 @@
-"""Energies and forces of batches by one compiled function (inductor), for long evaluations on the CPU.
+"""Energies and forces of batches by one compiled function (AOTInductor), for long evaluations on the CPU.
 
-The plain path is traced once, forward pass and gradient together, with sizes kept symbolic; the compiled result serves batches of any size and keeps
-nothing that could be differentiated again. The plain twin is `potentials.derivatives.energy_forces_stress`.
+The plain path is traced once, forward pass and gradient together, with sizes kept symbolic; the compiled result serves batches of any size, keeps
+nothing that could be differentiated again, and is kept for the next start (see `code_cache`). The plain twin is `potentials.derivatives.energy_forces_stress`.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,11 @@ from torch import Tensor
 from potentials.derivatives import energy_forces_stress
 from potentials.graph import AtomicGraph
 from potentials.potential import Potential
-from potentials.runtime.tracing import graph_of_tensors, tensors_of, trace_of
+from potentials.runtime.ahead_of_time import compiled
+from potentials.runtime.code_cache import file_of
+from potentials.runtime.tracing import graph_of_tensors, tensors_of
+
+LENGTHS = ("n", "n", "n", "s", "e", "e", "e", "s", "s")  # of `tensors_of`: atoms, structures, directed pairs
 
 
 class CompiledBatches:
@@ -24,15 +28,17 @@ class CompiledBatches:
 
     def __init__(self, potential: Potential):
         self.potential = potential.requires_grad_(False)
-        self._compiled: Callable[..., tuple[Tensor, Tensor]] | None = None
+        self._compiled: Callable[..., Sequence[Tensor]] | None = None
 
     def __call__(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
         if graph.n_structures < 2 or graph.edges.n_pairs < 2 or graph.long_range is not None:
             return self._plain(graph)
         if self._compiled is None:
-            self._compiled = torch.compile(trace_of(lambda *tensors: self._plain(graph_of_tensors(tensors)), *tensors_of(graph)), dynamic=True)
+            file = file_of(self.potential, "batches")
+            self._compiled = compiled(lambda *tensors: self._plain(graph_of_tensors(tensors)), tensors_of(graph), LENGTHS, file)
         with torch.no_grad():
-            return self._compiled(*tensors_of(graph))
+            energy, forces = self._compiled(*tensors_of(graph))
+        return energy, forces
 
     def _plain(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
         r = energy_forces_stress(self.potential, graph)
