@@ -28,7 +28,7 @@ _CHARGE = "Total charge of the structure in e, where the file does not say it or
 _THREADS = "CPU threads of the potential; chosen by the size of the system and the free cores when not given."
 _RADIAL_TABLE = "With --compile or on a GPU, in single precision: read the filters of a distance from a table, whose error is below rounding and stated."
 _CUDA_GRAPHS = "On a GPU: capture a step once and replay it; without, every kernel is launched by itself."
-_COMPILE = "Evaluate the potential by compiled code (CPU): a minute at the first step, then two to three times as fast; for long runs."
+_COMPILE = "Evaluate the potential by compiled code (CPU), two to three times as fast: a minute the first time, then kept for later runs with the same potential."
 _LONG_RANGE = ("Cutoff of the long-range terms of a potential that has them, or none for all pairs; all pairs of an isolated molecule and "
                "12 Å in a cell when not given.")
 _ELECTROSTATICS = ("How the charges of a potential that has them act: pairs within the long-range cutoff, or ewald, all images of a cell. "

@@ -47,7 +47,7 @@ def header(start: Start, folder: Path | None, first_step: int = 0) -> list[tuple
     rows.append(("length", f"{c.steps} steps of {c.timestep:g} fs = {shown_time(c.length_fs)}, {frames}{done}"))
     names = [guard.name for guard in start.guards]
     rows.append(("guards", f"{', '.join(names) or 'off (non-finite numbers still stop the run)'}; on event: {c.on_event}{f', at most {c.rewinds} times' if c.on_event == 'rewind' else ''}"))
-    code = ", compiled (the first step takes up to a minute or two)" if c.compile else ""
+    code = ", compiled (a minute the first time; the code is kept for later runs)" if c.compile else ""
     table = getattr(p.calculator, "radial_table", None)
     if table is not None:
         code += f", radial filters from a table (off by {table.rms:.0e} rms, {table.largest:.0e} at most)"
