@@ -19,13 +19,17 @@ class RunLock:
     The lock is `flock` on `run.lock`; what the file says (process, machine) is for people.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, name: str = LOCK):
         """
+        Parameters
+        ----------
+        name : of the lock's file; another one holds a single file of the folder.
+
         Raises
         ------
         OutputError : another process holds the folder; the message names it.
         """
-        self.path = Path(folder) / LOCK
+        self.path = Path(folder) / name
         while True:
             with told(self.path):
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
