@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from mdapp import errors
-from mdapp.config import DEVICE, AnalyseConfig, CheckConfig, DataReportConfig, EvaluateConfig, RelaxConfig, ResumeConfig, RunConfig
+from mdapp.config import DEVICE, AnalyseConfig, CheckConfig, DataReportConfig, EvaluateConfig, LibraryConfig, RelaxConfig, ResumeConfig, RunConfig
 from mdapp.errors import UserError
 from mdapp.record import Record, nearest
 from mdapp.toml import fill, read_settings, to_toml
@@ -191,6 +191,14 @@ add_verb("resume", ResumeConfig, "resume.resume", """Go on where a run stopped.
     To the same bits as if it had not stopped (CPU). --steps and --time are always totals, so a finished run is extended by asking for more.""")
 add_verb("check", CheckConfig, "check.check", """Check a start: every check of a run and a short probe; nothing is kept.""")
 add_verb("relax", RelaxConfig, "relax.relax", """Relax structures to their nearest minimum.""")
+add_verb("library", LibraryConfig, "library.library", """Look into a library of minima: which ones, where, and out of it as XYZ or PDB.
+
+    \b
+    mdapp library RUN                                             the lowest minima
+    mdapp library RUN --below 5kcal/mol --region C7eq             which of them have a residue there
+    mdapp library RUN --lowest 10 --export lowest.pdb             structures for other programs
+
+    It may be asked while a search is adding to it.""")
 add_verb("analyse", AnalyseConfig, "analyse.analyse", """Analyse trajectories: numbers and plots. Also spelled analyze.""")
 add_verb("evaluate", EvaluateConfig, "evaluate.evaluate", """Evaluate a potential: its errors on labelled data.""")
 

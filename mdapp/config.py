@@ -44,7 +44,7 @@ class RunConfig(Record):
     potential: tuple[str, ...] = option(help=_POTENTIAL, short="p", metavar="P")
     ensemble: str = option("nvt", "nve, nvt or npt, or the name of an installed ensemble.")
     thermostat: str | None = option(None, "langevin, csvr (also called bussi), nose-hoover (nhc) or andersen; langevin when not given.")
-    barostat: str | None = option(None, "langevin or mtk; langevin when not given.")
+    barostat: str | None = option(None, "langevin, mtk or c-rescale; langevin when not given.")
     temperature: float = option(300.0, "Temperature of the start and of the thermostat.", unit="K")
     pressure: float | None = option(None, "Target pressure with npt; 1 bar when not given.", unit="bar")
     timestep: float = option(0.5, "Time step.", unit="fs")
@@ -54,14 +54,14 @@ class RunConfig(Record):
         (), "A schedule for the thermostat: temperatures and the times to get there, one after the other, such as '500K 20ps, 500K 10ps, 300K 40ps'; it "
         "begins at --temperature.", metavar="SCHEDULE")
     friction: float = option(1.0, "Friction of the Langevin thermostat; collisions of an atom in a picosecond with andersen.", unit="1/ps")
-    thermostat_time: float = option(100.0, "Relaxation time of the csvr and nose-hoover thermostats, and of the thermostat in mtk.", unit="fs")
+    thermostat_time: float = option(100.0, "Relaxation time of the csvr and nose-hoover thermostats, and of the thermostat in mtk and c-rescale.", unit="fs")
     barostat_time: float = option(1000.0, "Relaxation time of the barostat.", unit="fs")
     flexible: bool = option(False, "With npt, let the shape of the cell move too, not its volume alone (for solids).")
     cell_mask: str | None = option(
         None, "With npt, which of the cell vectors a, b, c may change, each by itself: 1,1,0 freezes c. With --flexible the free ones shear too.",
         metavar="1,1,0")
     heavy_hydrogens: float | None = option(None, "Mass of hydrogens, taken from the atoms that they are bonded to: 3 allows steps of 1 fs.", unit="amu")
-    constrain_hydrogens: bool = option(False, "Hold the bonds of hydrogens at their lengths (nve and nvt); allows steps of 2 fs.")
+    constrain_hydrogens: bool = option(False, "Hold the bonds of hydrogens at their lengths (nve, nvt, and npt with c-rescale); allows steps of 2 fs.")
     freeze: tuple[str, ...] = option((), "Atoms that stay where they are: indices from 0, ranges, elements, heavy; such as 0-9,15,C.", metavar="ATOMS")
     ensemble_option: tuple[str, ...] = option((), "key=value for an installed ensemble with options of its own; may be repeated.", metavar="KEY=VALUE")
     replicas: int = option(1, "Copies of the system, each with its own velocities.")
@@ -121,7 +121,7 @@ class RunConfig(Record):
             why = "nve has no thermostat" if ensemble == "nve" else "with npt the barostat brings its own thermostat"
             raise ValueError(f"thermostat = '{self.thermostat}' does not fit ensemble '{ensemble}': {why}. Leave it out, or use ensemble nvt.")
         if ensemble == "npt":
-            self._set("barostat", chosen("barostat", self.barostat or "langevin", [n[4:] for n in known if n.startswith("npt-")]))
+            self._set("barostat", chosen("barostat", {"crescale": "c-rescale"}.get(self.barostat or "", self.barostat or "langevin"), [n[4:] for n in known if n.startswith("npt-")]))
             self._set("pressure", 1.0 if self.pressure is None else self.pressure)
         elif ensemble in ("nve", "nvt"):
             for name in ("barostat", "pressure", "flexible", "cell_mask"):
@@ -140,9 +140,11 @@ class RunConfig(Record):
             raise ValueError(f"heavy_hydrogens must be between 1.1 and 5 amu, got {self.heavy_hydrogens:g}; 3 is usual.")
         selection_items(self.freeze, "freeze")
         if self.ensemble == "npt":
-            for name, what in (("freeze", "atoms"), ("constrain_hydrogens", "bonds")):
-                if getattr(self, name):
-                    raise ValueError(f"{name} is given, but ensemble 'npt' cannot hold {what} while the cell changes. Leave it out, or use ensemble nvt.")
+            if self.freeze:
+                raise ValueError("freeze is given, but ensemble 'npt' cannot hold atoms while the cell changes. Leave it out, or use ensemble nvt.")
+            if self.constrain_hydrogens and self.barostat in ("langevin", "mtk"):
+                raise ValueError(f"constrain_hydrogens is given, but barostat '{self.barostat}' cannot hold bonds while the cell changes. Leave it out, or use "
+                                 "barostat c-rescale.")
 
     @property
     def schedule(self) -> Schedule | None:
@@ -242,6 +244,24 @@ class RelaxConfig(Record):
         if self.pressure and not self.cell:
             raise ValueError(f"pressure = {self.pressure:g} bar is given, but the cell stays as it is. Leave it out, or add --cell.")
         chosen("optimiser", self.optimiser, ["lbfgs", "bfgs", "bfgslinesearch", "fire", "fire2"])
+
+
+@dataclass(frozen=True)
+class LibraryConfig(Record):
+    """A question to a library of minima."""
+
+    library: str = option(help="A file minima.h5, or the folder that holds it.")
+    below: float | None = option(None, "Minima at most so far above the lowest one; such as 5kcal/mol, 0.2eV, 20kJ/mol.", unit="eV")
+    region: str | None = option(
+        None, "Minima with a residue in this region of the Ramachandran map: C7eq, PII, alphaR, C5, beta2, alphaP, C7ax, alphaL, epsilonD, or a box of phi and "
+        "psi such as -100:-60,50:90. Residue by residue with slashes: C7eq/any/C5.", metavar="REGION")
+    lowest: int | None = option(None, "At most so many minima, the lowest ones.")
+    export: str | None = option(None, "Write the minima that fit to this file: .xyz and .extxyz with energies, .pdb one model each.", metavar="FILE")
+
+    def check(self) -> None:
+        if self.below is not None and self.below < 0:
+            raise ValueError(f"below must be >= 0 eV, got {self.below:g}; it is counted from the lowest minimum.")
+        whole(self, "lowest", 1)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A value with its unit becomes a number: `0.5fs`, `10 ps`, `1bar`, `0.1GPa`, `2/ps`, `01:30:00`.
 
-Every kind of quantity has a house unit, which a bare number carries: fs, K, bar, 1/ps, Å, eV/Å, amu, s. Conversion happens here and nowhere else,
+Every kind of quantity has a house unit, which a bare number carries: fs, K, bar, 1/ps, Å, eV, eV/Å, amu, s. Conversion happens here and nowhere else,
 so what comes out of a configuration is a plain float in the house unit.
 """
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 
 _TIME = {"as": 1e-3, "fs": 1.0, "ps": 1e3, "ns": 1e6, "us": 1e9, "µs": 1e9, "ms": 1e12}
 _EV_PER_A3_IN_BAR = 1602176.634  # CODATA 2018, exact elementary charge
+_J_PER_MOL_IN_EV = 96485.33212331  # CODATA 2018, Faraday's constant
 _UNITS: dict[str, dict[str, float]] = {
     "fs": _TIME,
     "1/ps": {f"{one}{name}{power}": 1e3 / size for name, size in _TIME.items() for one, power in (("1/", ""), ("/", ""), ("", "^-1"), ("", "-1"))},
@@ -18,6 +19,7 @@ _UNITS: dict[str, dict[str, float]] = {
     "bar": {"bar": 1.0, "mbar": 1e-3, "kbar": 1e3, "Pa": 1e-5, "kPa": 1e-2, "MPa": 10.0, "GPa": 1e4, "atm": 1.01325,
             "eV/A^3": _EV_PER_A3_IN_BAR, "eV/Å^3": _EV_PER_A3_IN_BAR, "eV/Å³": _EV_PER_A3_IN_BAR},
     "Å": {"Å": 1.0, "A": 1.0, "Ang": 1.0, "Angstrom": 1.0, "nm": 10.0, "pm": 0.01, "bohr": 0.529177210903},
+    "eV": {"eV": 1.0, "meV": 1e-3, "kcal/mol": 4184.0 / _J_PER_MOL_IN_EV, "kJ/mol": 1000.0 / _J_PER_MOL_IN_EV, "Ha": 27.211386245981},
     "eV/Å": {"eV/Å": 1.0, "eV/A": 1.0, "meV/Å": 1e-3, "meV/A": 1e-3},
     "amu": {"amu": 1.0, "u": 1.0, "Da": 1.0},
     "s": {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
@@ -32,7 +34,7 @@ def quantity(value: object, unit: str, name: str) -> float:
     Parameters
     ----------
     value : a number (already in `unit`) or text such as "0.5fs" or "0.5 fs". For seconds also "hh:mm:ss" and "d-hh:mm:ss".
-    unit : the house unit, one of fs, 1/ps, K, bar, Å, eV/Å, amu, s.
+    unit : the house unit, one of fs, 1/ps, K, bar, Å, eV, eV/Å, amu, s.
     name : the setting's name, for messages.
 
     Raises

@@ -95,11 +95,11 @@ def phi_psi(topology: mdtraj.Topology) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_pdb(path: str | Path, positions: np.ndarray, topology: mdtraj.Topology, cell: np.ndarray | None = None) -> None:
-    """One model as PDB with CONECT records, residue by residue.
+    """One model, or several, as PDB with CONECT records, residue by residue.
 
     Parameters
     ----------
-    positions : (n_atoms, 3), Å, in the order of `topology`.
+    positions : (n_atoms, 3), Å, in the order of `topology`; (n_models, n_atoms, 3) for several models.
     cell : (3, 3) rows, Å, for a fully periodic structure; None where there is no box.
 
     Raises
@@ -113,17 +113,22 @@ def write_pdb(path: str | Path, positions: np.ndarray, topology: mdtraj.Topology
     ordered, order = in_residue_order(topology)
     box = cell_to_cellpar(cell) if cell is not None and np.linalg.matrix_rank(cell) == 3 else None
     shift = np.zeros(3)
-    if np.abs(positions).max(initial=0.0) >= 9999.0 / 2:  # the format has eight columns for a coordinate
-        shift = positions.mean(axis=0)
+    models = np.asarray(positions, dtype=float)
+    several = models.ndim == 3
+    models = models if several else models[None]
+    if np.abs(models).max(initial=0.0) >= 9999.0 / 2:  # the format has eight columns for a coordinate
+        shift = models.mean(axis=(0, 1))
     temporary = path.with_name(path.name + ".tmp.pdb")
     try:
         with PDBTrajectoryFile(os.fspath(temporary), mode="w", force_overwrite=True) as file:
-            file.write(
-                np.asarray(positions, dtype=float)[order] - shift,
-                ordered,
-                unitcell_lengths=None if box is None else tuple(box[:3]),
-                unitcell_angles=None if box is None else tuple(box[3:]),
-            )
+            for number, model in enumerate(models, start=1):
+                file.write(
+                    model[order] - shift,
+                    ordered,
+                    modelIndex=number if several else None,
+                    unitcell_lengths=None if box is None else tuple(box[:3]),
+                    unitcell_angles=None if box is None else tuple(box[3:]),
+                )
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
