@@ -1,0 +1,130 @@
+"""The disconnectivity graph: which minima can reach each other below which energy.
+
+At each level of energy the minima fall into superbasins: sets whose members can reach each other without rising above that level. Going up, superbasins merge; a branch
+ends where a minimum lies. The tree is data (`Branch`), and so is the picture (`Drawing`): lines and their places, which `mdapp.plots.minima` only paints.
+
+O. M. Becker and M. Karplus, J. Chem. Phys. 106, 1495 (1997); D. J. Wales, M. A. Miller and T. R. Walsh, Nature 394, 758 (1998).
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdapp.minima.landscape.network import Network
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A superbasin, or a minimum where there are no `children`."""
+
+    energy: float  # eV: where its children meet; of the minimum itself, where it is one
+    minimum: int  # the lowest of its minima
+    size: int  # minima in it
+    children: tuple[Branch, ...] = ()
+
+    def minima(self) -> list[int]:
+        return [self.minimum] if not self.children else [k for child in self.children for k in child.minima()]
+
+    def branches(self) -> Iterator[Branch]:
+        """Itself and everything below."""
+        yield self
+        for child in self.children:
+            yield from child.branches()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Places of the tree's lines; energies in eV above the lowest minimum, x without unit."""
+
+    lines: np.ndarray  # (n_lines, 2, 2): two ends, each x and energy
+    depth_of: np.ndarray  # (n_lines,) number of the lowest minimum below each line, for colours
+    leaves: dict[int, tuple[float, float]]  # minimum: x and energy
+    top: float  # eV, where the trunk ends
+    step: float  # eV between levels; 0 where branches meet at their own heights
+
+
+def tree(network: Network, step: float | None = None) -> tuple[Branch, ...]:
+    """The superbasins of a network, one tree a connected part, that of the lowest minimum first.
+
+    Parameters
+    ----------
+    step : eV between levels, counted from the lowest minimum up: branches that meet between two levels meet at the upper one (a threshold at which they
+        are one superbasin for certain). None: each meets at the height of its saddle.
+    """
+    if step is not None and not step > 0:
+        raise ValueError(f"step must be > 0 eV, got {step}.")
+    energies = network.energies
+    zero = float(energies.min()) if len(energies) else 0.0
+    level = (lambda e: e) if step is None else (lambda e: zero + step * float(np.ceil(round((e - zero) / step, 9))))
+    of: dict[int, Branch] = {k: Branch(float(e), k, 1) for k, e in enumerate(energies)}
+    root = list(range(len(energies)))
+
+    def find(k: int) -> int:
+        while root[k] != k:
+            root[k] = root[root[k]]
+            k = root[k]
+        return k
+
+    for edge in sorted(network.barriers().values(), key=lambda e: e.energy):
+        a, b = find(edge.a), find(edge.b)
+        if a == b:
+            continue
+        one, other, height = of.pop(a), of.pop(b), level(edge.energy)
+        parts = [part for branch in (one, other) for part in (branch.children if branch.children and branch.energy == height else (branch,))]
+        lowest = min((one.minimum, other.minimum), key=lambda k: energies[k])
+        root[b] = a
+        of[a] = Branch(height, lowest, one.size + other.size, tuple(parts))
+    return tuple(sorted(of.values(), key=lambda branch: energies[branch.minimum]))
+
+
+def draw(roots: tuple[Branch, ...], network: Network, step: float | None = None) -> Drawing:
+    """Lay the trees out side by side: each branch as wide as it has minima, the lowest of its children in the middle, no line crosses another.
+
+    `step` as in `tree`: at every level between its own meeting and that of its parent a branch goes straight up, and it leans over in the last one.
+    """
+    energies = network.energies
+    zero = float(energies.min()) if len(energies) else 0.0
+    heights = [branch.energy for root in roots for branch in root.branches()]
+    span = max(heights, default=zero) - zero or 1.0
+    rise = step or 0.06 * span  # energy over which a branch leans
+    top = max(heights, default=zero) + rise
+    lines: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    depth: list[int] = []
+    leaves: dict[int, tuple[float, float]] = {}
+
+    def add(x0: float, e0: float, x1: float, e1: float, minimum: int) -> None:
+        if e1 > e0:
+            lines.append(((x0, e0 - zero), (x1, e1 - zero)))
+            depth.append(minimum)
+
+    waiting: list[tuple[Branch, float, float, float, float]] = []  # branch, from x, to x, where its parent is and at which energy
+    left = 0.0
+    for root in roots:
+        waiting.append((root, left, left + root.size, left + root.size / 2, top))
+        left += root.size + 0.5
+    while waiting:
+        branch, low, high, above, meets = waiting.pop()
+        x = (low + high) / 2
+        bend = max(branch.energy, meets - rise)
+        add(x, branch.energy, x, bend, branch.minimum)
+        add(x, bend, above, meets, branch.minimum)
+        if not branch.children:
+            leaves[branch.minimum] = (x, branch.energy - zero)
+        at = low
+        for child in _arranged(branch.children, energies):
+            waiting.append((child, at, at + child.size, x, branch.energy))
+            at += child.size
+    return Drawing(np.array(lines, dtype=float).reshape(-1, 2, 2), np.array(depth, dtype=int), leaves, top - zero, step or 0.0)
+
+
+def _arranged(children: tuple[Branch, ...], energies: np.ndarray) -> list[Branch]:
+    """The lowest in the middle, the others by turns on its two sides."""
+    found: list[Branch] = []
+    for k, child in enumerate(sorted(children, key=lambda c: energies[c.minimum])):
+        if k % 2:
+            found.append(child)
+        else:
+            found.insert(0, child)
+    return found

@@ -1,0 +1,144 @@
+"""From near a saddle to the saddle: eigenvector following in the partitioned rational-function step (P-RFO).
+
+Along one mode of the Hessian the energy is climbed, along all others it is descended. The Hessian is made once by finite differences (one
+batch), carried on by Bofill's update, and made anew where the steps no longer do what it foretells. Shifts and rotations of the whole are
+projected out.
+
+J. Simons, P. Jorgensen, H. Taylor and J. Ozment, J. Phys. Chem. 87, 2745 (1983); J. Baker, J. Comput. Chem. 7, 385 (1986), Eqs. 7-9;
+J. M. Bofill, J. Comput. Chem. 15, 1 (1994) (update).
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdapp.minima.landscape.surface import Surface, lowest_modes
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """When a saddle counts as found, and how far a step may go."""
+
+    fmax: float = 0.01  # eV/Å, largest force on an atom at the end
+    steps: int = 80
+    trust: float = 0.15  # Å, longest step at first (norm over all coordinates)
+    most_trust: float = 0.4  # Å
+    fresh: int = 15  # steps after which the Hessian is made anew at the latest
+
+    def __post_init__(self) -> None:
+        for name in ("fmax", "trust", "most_trust"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """Where the search for a saddle ended."""
+
+    positions: np.ndarray  # (n_atoms, 3), Å
+    energy: float  # eV
+    fmax: float  # eV/Å
+    eigenvalues: np.ndarray  # (n_inner,), eV/Å², ascending, of a Hessian made at `positions`
+    mode: np.ndarray  # (n_atoms, 3), of length one: the lowest eigenvector
+    hessian: np.ndarray  # (3 n_atoms, 3 n_atoms), eV/Å²
+    converged: bool  # force small and exactly one negative eigenvalue
+    steps: int
+    reason: str
+
+    @property
+    def n_negative(self) -> int:
+        return int(np.sum(self.eigenvalues < 0))
+
+
+def follow(surface: Surface, positions: np.ndarray, direction: np.ndarray | None = None, options: FollowOptions = FollowOptions()) -> Climbed:
+    """Climb to a saddle of first order.
+
+    Parameters
+    ----------
+    positions : (n_atoms, 3), Å, near a saddle, such as the top of a band.
+    direction : (n_atoms, 3), roughly along the path; the mode that it overlaps with most is climbed first. The lowest one where not given.
+    """
+    x = positions.copy()
+    energies, forces = surface(x[None])
+    energy, gradient = float(energies[0]), -forces[0].ravel()
+    hessian, age, trust = surface.hessian(x), 0, options.trust
+    followed = None if direction is None else direction.ravel() / np.linalg.norm(direction)
+    reason, step = f"{options.steps} steps were not enough", 0
+    for step in range(options.steps + 1):
+        inner = surface.inner(x)
+        if _longest(inner @ (inner.T @ gradient)) <= options.fmax:
+            if age:
+                hessian, age = surface.hessian(x), 0
+            values, _ = lowest_modes(hessian, inner)
+            if np.sum(values < 0) == 1:
+                reason = "converged"
+                break
+            followed = None  # at rest on a point of another order: climb the lowest mode from here
+            if np.all(values > 0):
+                reason = "came down to a minimum"
+                break
+        if step == options.steps:
+            break
+        values, vectors = lowest_modes(hessian, inner)
+        climbed = 0 if followed is None else int(np.argmax(np.abs(vectors.T @ followed)))
+        followed = vectors[:, climbed]
+        move, foretold = _prfo(values, vectors, gradient, climbed, trust)
+        ahead = x + move.reshape(x.shape)
+        energies, forces = surface(ahead[None])
+        if not (np.isfinite(energies[0]) and np.all(np.isfinite(forces))):
+            reason = "an energy or a force is not finite"
+            break
+        change, new_gradient = float(energies[0]) - energy, -forces[0].ravel()
+        off = np.linalg.norm(new_gradient - gradient - hessian @ move) / max(np.linalg.norm(new_gradient - gradient), 1e-12)
+        kept = _updated(hessian, move, new_gradient - gradient)
+        bad = abs(change - foretold) > 0.6 * abs(foretold) + 1e-3 or off > 0.6
+        trust = max(0.6 * trust, 0.03) if bad else min(1.3 * trust, options.most_trust)
+        x, energy, gradient, age = ahead, float(energies[0]), new_gradient, age + 1
+        if age >= options.fresh or (bad and age >= 5):
+            hessian, age = surface.hessian(x), 0
+        else:
+            hessian = kept
+    if age:
+        hessian = surface.hessian(x)
+    values, vectors = lowest_modes(hessian, surface.inner(x))
+    return Climbed(x, energy, _longest(gradient), values, vectors[:, 0].reshape(x.shape), hessian, reason == "converged", step, reason)
+
+
+def _prfo(values: np.ndarray, vectors: np.ndarray, gradient: np.ndarray, climbed: int, trust: float) -> tuple[np.ndarray, float]:
+    """The step (3 n_atoms,), Å, no longer than `trust`, and the change of energy that the Hessian foretells, eV."""
+    g = vectors.T @ gradient
+    up = (values[climbed] + np.sqrt(values[climbed] ** 2 + 4 * g[climbed] ** 2)) / 2
+    rest = np.arange(len(values)) != climbed
+    down = _lowest_root(values[rest], g[rest]) if rest.any() else 0.0
+    shift = np.where(rest, down, up)
+    step = -g / np.where(np.abs(values - shift) < 1e-8, np.where(rest, 1e-8, -1e-8), values - shift)
+    length = np.linalg.norm(step)
+    if length > trust:
+        step *= trust / length
+    return vectors @ step, float(g @ step + 0.5 * step @ (values * step))
+
+
+def _lowest_root(values: np.ndarray, g: np.ndarray) -> float:
+    """The lowest eigenvalue of the rational-function matrix of the modes that are descended: at most 0 and below all of `values`."""
+    matrix = np.zeros((len(values) + 1, len(values) + 1))
+    matrix[np.arange(len(values)), np.arange(len(values))] = values
+    matrix[-1, :-1] = matrix[:-1, -1] = g
+    return float(np.linalg.eigvalsh(matrix)[0])
+
+
+def _updated(hessian: np.ndarray, move: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Bofill's mixture of the symmetric rank-one and the Powell update; keeps negative eigenvalues."""
+    off = change - hessian @ move
+    length = float(move @ move)
+    along = float(off @ move)
+    if length < 1e-16 or np.linalg.norm(off) < 1e-14:
+        return hessian
+    powell = (np.outer(off, move) + np.outer(move, off)) / length - along * np.outer(move, move) / length**2
+    share = along**2 / (length * float(off @ off))
+    rank_one = np.outer(off, off) / along if abs(along) > 1e-12 else powell
+    return hessian + share * rank_one + (1 - share) * powell
+
+
+def _longest(gradient: np.ndarray) -> float:
+    return float(np.linalg.norm(gradient.reshape(-1, 3), axis=1).max())

@@ -1,0 +1,97 @@
+"""How much of each minimum there is at a temperature.
+
+With frequencies: the harmonic free energy of each minimum, vibrations quantised, its symmetry counted (a minimum of rotational symmetry s is found in 1/s as many
+copies). Without: Boltzmann's factor of the energy alone, which leaves out that wide basins hold more. The two are never mixed in one table: minima without
+frequencies are then left out where they are so high that they do not matter, else the energies alone are used, and the table says which.
+"""
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import units
+
+NEGLIGIBLE_KT = 8.0  # above the lowest free energy: exp(-8) is 0.0003
+LEAST_CM1 = 10.0  # softer modes count as this soft: a harmonic mode of 0 1/cm would take everything
+
+
+@dataclass(frozen=True)
+class Populations:
+    """Shares of minima at a temperature."""
+
+    temperature_K: float
+    minima: np.ndarray  # (n,) numbers of the minima
+    energies: np.ndarray  # (n,), eV above the lowest
+    free_energies: np.ndarray  # (n,), eV above the lowest of them; equal to `energies` where no frequencies are used
+    shares: np.ndarray  # (n,), sum 1
+    harmonic: bool  # with vibrations
+    left_out: int  # minima without frequencies and above all that matters
+
+    @property
+    def basis(self) -> str:
+        """In words, for a caption."""
+        if not self.harmonic:
+            return "from energies alone (frequencies are not known for all that matter)"
+        return "from harmonic free energies" + (f", {self.left_out} higher minima without frequencies left out" if self.left_out else "")
+
+    def to_csv(self, path: Path) -> None:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            out = csv.writer(file, lineterminator="\n")
+            out.writerow(["minimum", "above_lowest_eV", "free_energy_above_lowest_eV", "share", "temperature_K", "basis"])
+            for row in sorted(zip(self.minima, self.energies, self.free_energies, self.shares, strict=True), key=lambda r: -r[3]):
+                out.writerow([int(row[0]), *(f"{v:.6f}" for v in row[1:]), f"{self.temperature_K:g}", "harmonic" if self.harmonic else "energy"])
+
+
+def vibrational_free_energy(frequencies_cm1: np.ndarray, temperature_K: float) -> float:
+    """Free energy of quantised harmonic modes, zero point included, eV.
+
+    F = sum over modes of h nu / 2 + kT ln(1 - exp(-h nu / kT)); modes below 10 1/cm count as 10 (they are not harmonic).
+
+    Raises
+    ------
+    ValueError : an imaginary mode (negative frequency below -10 1/cm): no minimum.
+    """
+    f = np.asarray(frequencies_cm1, dtype=float)
+    if np.any(f < -LEAST_CM1):
+        raise ValueError(f"A frequency of {f.min():.0f} 1/cm is imaginary: this is no minimum.")
+    quantum, kT = np.maximum(f, LEAST_CM1) * units.invcm, units.kB * temperature_K
+    return float(np.sum(quantum / 2 + kT * np.log1p(-np.exp(-quantum / kT))))
+
+
+def populations(energies: np.ndarray, temperature_K: float, frequencies: Mapping[int, np.ndarray] | None = None,
+                symmetry: Mapping[int, int] | None = None) -> Populations:
+    """Shares of minima at a temperature.
+
+    Parameters
+    ----------
+    energies : (n_minima,), eV.
+    frequencies : 1/cm, by number of the minimum, without the modes of shifts and rotations; a minimum with an imaginary one counts as not known.
+    symmetry : rotational symmetry number by number of the minimum; 1 where not given.
+    """
+    if not temperature_K > 0:
+        raise ValueError(f"temperature_K must be > 0, got {temperature_K}.")
+    if len(energies) == 0:
+        raise ValueError("There is no minimum yet, so nothing is populated.")
+    kT = units.kB * temperature_K
+    e = np.asarray(energies, dtype=float) - np.min(energies)
+    copies = -kT * np.log(1.0 / np.array([(symmetry or {}).get(k, 1) for k in range(len(e))], dtype=float))
+    vibrations = np.full(len(e), np.nan)
+    for k, f in (frequencies or {}).items():
+        if 0 <= k < len(e) and not np.any(np.asarray(f) < -LEAST_CM1):
+            vibrations[k] = vibrational_free_energy(f, temperature_K)
+    known = np.isfinite(vibrations)
+    if known.any():
+        free = e + vibrations
+        floor = np.nanmin(free)
+        hoped = e + np.nanmin(vibrations) - floor  # of those not known, were their vibrations as favourable as any
+        harmonic = bool(np.all(known | (hoped > NEGLIGIBLE_KT * kT)))
+    else:
+        free, harmonic = e, False
+    chosen = np.flatnonzero(known) if harmonic else np.arange(len(e))
+    f = ((free if harmonic else e) + copies)[chosen]
+    f = f - f.min()
+    weights = np.exp(-f / kT)
+    return Populations(temperature_K, chosen, e[chosen], f, weights / weights.sum(), harmonic, len(e) - len(chosen))

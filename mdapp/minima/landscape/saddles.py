@@ -1,0 +1,121 @@
+"""Saddles between two minima: a path (`band`), each of its tops refined (`eigenvector` or `dimer`), each find proved.
+
+A saddle is one when the force is small, the Hessian has exactly one negative eigenvalue, and the two ways down along its mode end in two minima. Which
+minima these are is found out, not assumed: a path may pass through others, and then its saddles join those.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from mdapp.minima.identity import Identity
+from mdapp.minima.landscape.alignment import align
+from mdapp.minima.landscape.band import Band, BandOptions, find_path
+from mdapp.minima.landscape.dimer import dimer
+from mdapp.minima.landscape.eigenvector import Climbed, FollowOptions, follow
+from mdapp.minima.landscape.surface import Surface, frequencies_cm1
+from mdapp.relax import BatchOptions, relax_batch
+
+
+@dataclass(frozen=True)
+class SaddleOptions:
+    """How saddles are looked for and proved."""
+
+    band: BandOptions = field(default_factory=BandOptions)
+    follow: FollowOptions = field(default_factory=FollowOptions)
+    method: Literal["eigenvector", "dimer"] = "eigenvector"
+    push: float = 0.1  # Å, of the atom that moves most along the mode, where the ways down begin
+    fmax: float = 0.01  # eV/Å, at the ends of the ways down
+    steps: int = 500  # of a way down
+    most_tops: int = 3  # of one path that are refined, the highest first
+
+    def __post_init__(self) -> None:
+        if self.method not in ("eigenvector", "dimer"):
+            raise ValueError(f"method must be eigenvector or dimer, got '{self.method}'.")
+        if not (self.push > 0 and self.fmax > 0 and self.most_tops > 0):
+            raise ValueError("push, fmax and most_tops must be > 0.")
+
+
+@dataclass(frozen=True)
+class Saddle:
+    """A saddle of first order and the two minima below it."""
+
+    positions: np.ndarray  # (n_atoms, 3), Å
+    energy: float  # eV
+    fmax: float  # eV/Å
+    frequencies_cm1: np.ndarray  # (n_inner,), ascending; the first is imaginary and written negative
+    ends: np.ndarray  # (2, n_atoms, 3), Å
+    end_energies: np.ndarray  # (2,), eV
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """What came of a pair of minima."""
+
+    saddles: tuple[Saddle, ...]
+    reasons: tuple[str, ...]  # why there are not more, one sentence each
+    path: Band | None
+    evaluations: int
+
+
+def saddles_between(surface: Surface, identity: Identity, a: np.ndarray, b: np.ndarray, options: SaddleOptions | None = None) -> Crossed:
+    """Look for the saddles on a path between two minima (n_atoms, 3), Å. What fails is told in `reasons`, nothing is raised for it."""
+    options = options or SaddleOptions()
+    before = surface.evaluations
+    aligned = align(identity, a, b)
+    if aligned is None:
+        return Crossed((), ("no path leads from one to the other without breaking bonds",), None, 0)
+    try:
+        path = find_path(surface, a, aligned.positions, options.band)
+    except (ValueError, FloatingPointError) as error:
+        return Crossed((), (str(error).rstrip("."),), None, surface.evaluations - before)
+    tops = path.tops()
+    reasons = [] if tops else ["the path has no top between its ends"]
+    found: list[Saddle] = []
+    for top in tops[: options.most_tops]:
+        saddle = refined(surface, path.positions[top], path.tangent(top), options)
+        if isinstance(saddle, str):
+            reasons.append(saddle)
+        elif any(abs(saddle.energy - other.energy) < 2e-3 and identity.same(saddle.positions, other.positions) for other in found):
+            reasons.append("two tops of the path led to one saddle")
+        else:
+            found.append(saddle)
+    return Crossed(tuple(found), tuple(reasons), path, surface.evaluations - before)
+
+
+def refined(surface: Surface, positions: np.ndarray, direction: np.ndarray, options: SaddleOptions) -> Saddle | str:
+    """The saddle near positions (n_atoms, 3), proved; or why there is none."""
+    search = follow if options.method == "eigenvector" else dimer
+    climbed = search(surface, positions, direction, options.follow)
+    if not climbed.converged:
+        return f"{options.method} search: {climbed.reason}"
+    return proved(surface, climbed, options)
+
+
+def proved(surface: Surface, climbed: Climbed, options: SaddleOptions) -> Saddle | str:
+    """Slide down both sides of a saddle and keep what was found; or say what is wrong with it."""
+    if climbed.n_negative != 1:
+        return f"{climbed.n_negative} negative eigenvalues in place of one"
+    step = options.push * climbed.mode / np.linalg.norm(climbed.mode, axis=1).max()
+    starts = []
+    for side in (1.0, -1.0):
+        atoms = surface.atoms.copy()
+        atoms.positions = climbed.positions + side * step
+        starts.append(atoms)
+    counted = lambda items: (_count(surface, len(items)), surface.evaluate(items))[1]
+    ends = dict(relax_batch(starts, counted, BatchOptions(fmax=options.fmax, steps=options.steps, max_step=0.1)))
+    for end in ends.values():
+        if not end.converged:
+            return f"a way down from the saddle did not arrive: {end.reason}"
+        if end.energy >= climbed.energy:
+            return "a way down from the saddle led up"
+    masses = surface.atoms.get_masses()
+    frequencies = frequencies_cm1(climbed.hessian, surface.inner(climbed.positions), masses)
+    return Saddle(climbed.positions, climbed.energy, climbed.fmax, frequencies, np.stack([ends[k].atoms.positions for k in (0, 1)]),
+                  np.array([ends[k].energy for k in (0, 1)]))
+
+
+def _count(surface: Surface, n: int) -> None:
+    surface.evaluations += n
