@@ -1,0 +1,75 @@
+"""A committee is a potential: the mean of its members; as one or in turn they say the same."""
+import pytest
+import torch
+
+from potentials.architectures.lennard_jones import LennardJones
+from potentials.combine import Committee, CommitteeDerivatives, Together, one_by_one
+from potentials.conformance import check_potential
+from potentials.derivatives import energy_forces_stress
+from potentials.graph import batch
+from potentials.neighbours import graph_for
+from samples import argon, small, water
+
+
+def members(n=3, **options):
+    found = []
+    for seed in range(n):
+        torch.manual_seed(seed)
+        found.append(small("so3krates", **options))
+        with torch.no_grad():
+            for p in found[-1].parameters():
+                p += 0.01 * torch.randn_like(p)
+    return found
+
+
+def test_a_committee_keeps_every_law():
+    check_potential(Committee(members(2, num_layers=1)))
+
+
+def test_the_mean_and_the_spread_are_those_of_the_members():
+    committee = Committee(members())
+    graph = graph_for(water(1), committee)
+    each = [energy_forces_stress(m, graph, stress=True) for m in committee.members]
+    found = one_by_one(committee, graph, stress=True)
+    forces = torch.stack([r.forces for r in each])
+    torch.testing.assert_close(found.forces, forces.mean(0))
+    torch.testing.assert_close(found.energy, torch.stack([r.energy for r in each]).mean(0))
+    torch.testing.assert_close(found.stress, torch.stack([r.stress for r in each]).mean(0))
+    torch.testing.assert_close(found.energy_spread, torch.stack([r.energy for r in each]).std(0))
+    torch.testing.assert_close(found.forces_spread**2, ((forces - forces.mean(0)) ** 2).sum(2).sum(0) / 2)
+    plain = energy_forces_stress(committee, graph, stress=True)
+    for name in ("energy", "energies", "forces", "stress"):
+        torch.testing.assert_close(getattr(plain, name), getattr(found, name), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("options", [{}, dict(electrostatic_energy_bool=True, dispersion_energy_bool=True, use_charge_embed=True)], ids=["short", "long range"])
+def test_as_one_and_in_turn_are_the_same(options):
+    committee = Committee(members(**options))
+    together = Together(committee)
+    for graph, stress in ((graph_for(water(0), committee), True), (graph_for(water(3)[:5], committee), False), (batch([graph_for(water(k), committee) for k in (4, 5)]), True)):
+        one, other = one_by_one(committee, graph, stress=stress), together(committee, graph, stress=stress)
+        for name in ("energy", "energies", "forces", "member_energies", "member_forces", "forces_spread", "stress"):
+            if getattr(one, name) is not None:
+                torch.testing.assert_close(getattr(other, name), getattr(one, name), rtol=1e-9, atol=1e-10, msg=name)
+        assert list(one.outputs.terms) == list(other.outputs.terms)
+        assert not other.forces.requires_grad and not other.energy.requires_grad
+
+
+def test_members_may_differ_and_are_then_asked_in_turn():
+    a, b = LennardJones(LennardJones.Config(cutoff=6.0, switch_on=5.0)), LennardJones(LennardJones.Config(cutoff=8.0, epsilon=0.02))
+    committee = Committee([a, b])
+    assert committee.cutoff == 8.0 and not committee.alike
+    graph = graph_for(argon(0, n=2), committee)
+    found = CommitteeDerivatives(committee)(committee, graph, stress=True)
+    for r, energy in zip((a, b), found.member_energies):
+        torch.testing.assert_close(energy_forces_stress(r, graph_for(argon(0, n=2), r)).energy, energy)  # pairs beyond a member's own cutoff mean nothing to it
+    with pytest.raises(ValueError, match="as one"):
+        Together(committee)
+
+
+def test_what_cannot_be_a_committee_is_refused():
+    with pytest.raises(ValueError, match="two members"):
+        Committee([LennardJones()])
+    long_range = small("so3krates", dispersion_energy_bool=True)
+    with pytest.raises(ValueError, match="differ in has_long_range"):
+        Committee([small("so3krates"), long_range])
