@@ -15,10 +15,10 @@ import numpy as np
 from mdapp.relax._ragged import Ragged
 from mdapp.relax.model_hessian import ModelHessians
 
-MEMORY = 30
+MEMORY = 50
 STIFFNESS = 70.0  # eV/Å², of a structure without a model
 RISE = 1e-3  # eV: a rise below it may be rounding of a potential in single precision
-OVERSHOT = 0.9  # of the slope at the start
+OVERSHOT = 1.5  # of the slope at the start
 MOST_RETREATS = 3  # in a row; then the point is taken as it is and the history dropped
 
 
