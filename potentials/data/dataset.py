@@ -186,7 +186,8 @@ def split(dataset: Dataset, fraction: float, seed: int, by: str = "frame") -> tu
     Parameters
     ----------
     fraction : part of the frames that go to validation.
-    by : "frame", or "molecule": whole molecules go over until the fraction is reached, so that none is on both sides.
+    by : "frame"; "molecule": whole molecules go over until the fraction is reached, so that none is on both sides; or "block": of each molecule
+        the last frames in their order, so that a trajectory is cut once and no frame is validated on the neighbour of a training frame.
 
     Raises
     ------
@@ -196,6 +197,10 @@ def split(dataset: Dataset, fraction: float, seed: int, by: str = "frame") -> tu
     n_frames, n_validation = len(dataset), round(fraction * len(dataset))
     if by == "frame":
         validation = np.sort(rng.permutation(n_frames)[:n_validation])
+    elif by == "block":
+        of_molecule = dataset.molecules.unique()[1]
+        blocks = [np.flatnonzero(of_molecule == k) for k in range(of_molecule.max() + 1)]
+        validation = np.sort(np.concatenate([block[len(block) - round(fraction * len(block)) :] for block in blocks]))
     else:
         names, molecule = dataset.molecules.unique()
         chosen, taken = np.zeros(len(names), dtype=bool), 0

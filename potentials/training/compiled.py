@@ -9,8 +9,8 @@ from potentials.training.loss import Prediction
 
 
 def compiled_predictor(potential: Potential, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> Predict:
-    """A function of a graph as `plain_predictor` gives; compiled where forces are learnt, plain otherwise (charges and stress among it)."""
-    if stress or not forces or not create_graph or getattr(potential, "charges", None) is not None:
+    """A function of a graph as `plain_predictor` gives; compiled where forces are learnt, plain otherwise (charges, stress and forces that are no gradient among it)."""
+    if stress or not forces or not create_graph or not potential.conservative or getattr(potential, "charges", None) is not None:
         return plain_predictor(potential, forces=forces, stress=stress, create_graph=create_graph)
     energy_forces = CompiledEnergyForces(potential)
 

@@ -28,7 +28,7 @@ class DataConfig:
     train: tuple[FileConfig | str, ...] | str  # files: names, or tables with a path and what is special about it
     validation: tuple[FileConfig | str, ...] | str = ()  # files; part of the training files when empty
     validation_fraction: float = 0.05
-    split_by: Literal["frame", "molecule"] = "frame"
+    split_by: Literal["frame", "molecule", "block"] = "frame"  # "block": the last frames in time of each molecule, not neighbours of training frames
     format: str | None = None  # from the suffix when not given
     keys: LabelKeys = LabelKeys()
     units: Units | None = None  # those of the format when not given
@@ -88,6 +88,8 @@ class LossConfig:
     energy_huber_delta: float | None = None  # of the energy alone
     force_reduction: Literal["global", "structure"] = "global"  # mean over all atoms, or over each structure's atoms first
     dipole_origin: Literal["positions", "mass", "geometry"] = "positions"  # of a charged structure's dipole: origin of the positions, or a centre
+    wake: float = 0.0  # on mean |F*| / mean |F|, which pushes forces away from 0 where units are dead and nothing is learnt; until `wake_until`
+    wake_until: float = 0.1  # part of the training
     late_energy: float | None = None  # weight of the energy from `late_from` on
     late_forces: float | None = None  # and of the forces
     late_from: float = 0.75  # part of the training
@@ -98,7 +100,7 @@ class LossConfig:
         if self.beta is not None:
             self._take_beta()
         weights = {"energy": self.energy, "forces": self.forces, "stress": self.stress, "charges": self.charges, "dipole": self.dipole,
-                   "late_energy": self.late_energy or 0.0, "late_forces": self.late_forces or 0.0}  # fmt: skip
+                   "late_energy": self.late_energy or 0.0, "late_forces": self.late_forces or 0.0, "wake": self.wake}  # fmt: skip
         for name, weight in weights.items():
             if not weight >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {weight}.")
@@ -108,6 +110,10 @@ class LossConfig:
             delta = getattr(self, name)
             if delta is not None and not delta > 0:
                 raise ValueError(f"{name} must be > 0, got {delta}.")
+        if not 0 < self.wake_until <= 1:
+            raise ValueError(f"wake_until must be above 0 and at most 1, got {self.wake_until}.")
+        if self.wake > 0 and not self.learns_forces:
+            raise ValueError("wake keeps forces from 0, but forces have no weight in the loss.")
         if not 0 <= self.late_from <= 1:
             raise ValueError(f"late_from must be between 0 and 1, got {self.late_from}.")
         if self.late_until is not None and not self.late_from < self.late_until <= 1:
@@ -221,7 +227,10 @@ class TrainConfig:
     validate_every: int = 500  # steps
     save_every: int | None = None  # steps between two last.pt; at validations only when not given
     patience: int | None = None  # end after so many validations in a row without a smaller validation loss
-    best_by: Literal["loss", "forces", "energy", "stability"] = "loss"  # what best.pt is the best by: validation loss or RMSE; "stability", then loss
+    best_by: Literal["loss", "forces", "energy", "stability", "kept"] = "loss"  # what best.pt is the best by: validation loss or RMSE; "stability", then
+    # loss; "kept": chosen at the end among the potentials that keep_every kept, by their loss on all validation frames
+    keep_every: int | None = None  # epochs between two potentials that are kept as epoch-NNNN.pt
+    rotations: bool = False  # turn each structure at random whenever it is learnt from, for potentials that are not equivariant
     validation_frames: int = 400  # drawn once; all of them at the end
     print_every: int = 50  # steps
     seed: int = 0
@@ -240,7 +249,7 @@ class TrainConfig:
         if self.prefetch is not None and self.prefetch < 0:
             raise ValueError(f"prefetch must be 0 or more, got {self.prefetch}.")
         for name in ("epochs", "max_steps", "max_hours", "batch_size", "batch_edges", "batch_atoms", "validate_every", "save_every", "patience",
-                     "validation_frames", "print_every", "threads"):  # fmt: skip
+                     "validation_frames", "print_every", "threads", "keep_every"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be > 0, got {value}.")
@@ -250,6 +259,8 @@ class TrainConfig:
             raise ValueError(f"tf32 is for float32 on a GPU, got dtype = '{self.dtype}' on device = '{self.device}'.")
         if self.best_by == "stability" and self.stability is None:
             raise ValueError("best_by = 'stability' needs a table [train.stability] with structures.")
+        if self.best_by == "kept" and self.keep_every is None:
+            raise ValueError("best_by = 'kept' needs keep_every: epochs between two potentials that are kept.")
         if self.best_by == "forces" and not self.loss.learns_forces:
             raise ValueError("best_by = 'forces', but forces have no weight in the loss.")
 

@@ -21,6 +21,7 @@ from potentials.checkpoint import load_potential, save_potential
 from potentials.data.dataset import Batch, Dataset, batches
 from potentials.data.loading import made_ahead
 from potentials.potential import Potential
+from potentials.training.augmentation import turned_at_random
 from potentials.training.card import card_before_training
 from potentials.training.config import TrainConfig
 from potentials.training.distributed import joined_loss, joined_workers, sum_gradients
@@ -115,7 +116,10 @@ def fit(
 
         def batch_of(indices: np.ndarray) -> Batch | None:  # this process's part
             mine = workers.part(indices, edges)
-            return training.dataset.batch(mine).to(config.device) if len(mine) else None
+            if not len(mine):
+                return None
+            batch = training.dataset.batch(mine)
+            return (turned_at_random(batch, mine, config.seed, position.epoch) if config.rotations else batch).to(config.device)
 
         while not ended and not stopped:
             rng = np.random.default_rng([config.seed, position.epoch])
@@ -154,6 +158,8 @@ def fit(
             else:
                 position.epoch, position.batches, position.frames = position.epoch + 1, 0, 0
                 ended = config.epochs is not None and position.epoch >= config.epochs
+                if config.keep_every is not None and position.epoch % config.keep_every == 0:
+                    ledger.keep()
 
         ended_early = ledger.out_of_patience and ledger.progress < 1
         result = FitResult(folder, not stopped, position.step, position.epoch + position.frames / len(training.indices), position.skipped, None,
@@ -166,6 +172,8 @@ def fit(
         if position.loss_count:
             ledger.validate()
         ledger.board.close()
+        if config.best_by == "kept" and workers.leads:
+            screen.line(ledger.choose_kept(validation.indices))
         if ended_early:
             screen.line(f"Ended at step {position.step}: {config.patience} validations in a row without a smaller validation loss.")
         if not np.isfinite(position.best):

@@ -21,7 +21,8 @@ from potentials.potential import Potential
 from potentials.training.card import card_at
 from potentials.training.config import TrainConfig
 from potentials.training.distributed import ALONE, Workers, joined_errors
-from potentials.training.evaluate import Predict
+from potentials.training.evaluate import Predict, plain_predictor
+from potentials.training.kept import best_of_kept, save_kept
 from potentials.training.log import LogTable, TensorBoard
 from potentials.training.loss import Prediction, loss_terms, weights_at
 from potentials.training.metrics import Errors, ErrorSums
@@ -112,7 +113,7 @@ class Ledger:
             terms, errors = validation_errors(self.predict, self.dataset, self.watched, self.config, self.workers)
             value = sum(terms.values())
             held = self._stability()
-            row = {**_row(p, joined_errors(self.workers, self.running).errors(), value, errors), **self._further(terms, held)}
+            row = {**_row(p, joined_errors(self.workers, self.running).errors(), value, errors), **self._further(terms, errors, held)}
             if self._is_better(value, errors, held) and self.workers.leads:
                 self._write_best(errors, held)
         p.waiting = _listed(Waiting(p.waiting[0], int(p.waiting[1])).after(value))
@@ -125,6 +126,23 @@ class Ledger:
         self.screen.line(_validation_line(row, p.best_step == p.step))
         self.running, p.loss_sum, p.loss_count = ErrorSums(), 0.0, 0
         self.save()
+
+    def keep(self) -> None:
+        """A potential file of this epoch, with the running mean of the weights; asked by all processes together."""
+        if self.workers.leads:
+            with self.mean.in_place():
+                save_kept(self.folder, self.potential, self.card, self.position, self.seconds)
+
+    def choose_kept(self, indices: np.ndarray) -> str:
+        """best.pt becomes the kept potential with the smallest loss on these frames; what was found, in a sentence."""
+        def loss_of(kept: Potential) -> tuple[float, Errors]:
+            predict = plain_predictor(kept.to(self.config.device), forces=True, stress=self.config.loss.stress > 0)
+            terms, errors = validation_errors(predict, self.dataset, indices, self.config)
+            return sum(terms.values()), errors
+
+        chosen, told = best_of_kept(self.folder, loss_of)
+        self.position.best_step = chosen
+        return told
 
     def _stability(self) -> Sequence[float] | None:
         """Short dynamics with the present weights, where they are due: at the first validation, every so many later, and at the end."""
@@ -155,9 +173,10 @@ class Ledger:
         except RuntimeError as error:  # torch's word for a full disk
             raise cut_short(self.folder / "best.pt") from error
 
-    def _further(self, terms: dict[str, float], held: Sequence[float] | None) -> dict[str, float | int | str]:
+    def _further(self, terms: dict[str, float], errors: Errors, held: Sequence[float] | None) -> dict[str, float | int | str]:
         """Columns that only some trainings have."""
         found: dict[str, float | int | str] = {"learning_rate": self.optimiser.param_groups[0]["lr"]}
+        found |= {f"validation_forces_mae_{x}_meV_A": getattr(errors, f"forces_mae_{x}_meV_A") for x in "xyz"}
         found |= {f"validation_loss_{name}": value for name, value in terms.items() if name not in ("energy", "forces")}
         if self.config.stability is not None:
             found["stability_ps"] = "" if held is None else float(np.mean(held))
@@ -204,7 +223,8 @@ def _row(position: Position, training: Errors, value: float, validation: Errors)
 
 
 def in_words(errors: Errors) -> str:
-    return f"energy {errors.energy_mae_meV_atom:.2f} meV/atom, forces {errors.forces_mae_meV_A:.1f} meV/Å (MAE)"
+    energy = f"energy {errors.energy_mae_meV_atom:.2f} meV/atom, " if errors.energy_mae_meV_atom == errors.energy_mae_meV_atom else ""
+    return f"{energy}forces {errors.forces_mae_meV_A:.4g} meV/Å (MAE)"
 
 
 def _training_line(position: Position, errors: Errors, seconds: float) -> str:
@@ -214,7 +234,9 @@ def _training_line(position: Position, errors: Errors, seconds: float) -> str:
 
 def _validation_line(row: dict[str, float | int | str], best: bool) -> str:
     held = f", dynamics held {row['stability_ps']:.3g} ps" if isinstance(row.get("stability_ps"), float) else ""
+    energy = float(row["validation_energy_mae_meV_atom"])
+    known = f"energy {energy:.2f} meV/atom, " if energy == energy else ""
     return (
-        f"step {row['step']}  validation loss {row['validation_loss']:.4g}, energy {row['validation_energy_mae_meV_atom']:.2f} meV/atom, "
-        f"forces {row['validation_forces_mae_meV_A']:.1f} meV/Å (MAE){held}{', best so far' if best else ''}"
+        f"step {row['step']}  validation loss {row['validation_loss']:.4g}, {known}"
+        f"forces {row['validation_forces_mae_meV_A']:.4g} meV/Å (MAE){held}{', best so far' if best else ''}"
     )

@@ -7,6 +7,8 @@ With mean squares, over the S structures of a batch with N atoms in all:
       + w_F \\frac{1}{3N} \\sum_i |F_i - F^*_i|^2 + w_\\sigma \\frac{1}{9S} \\sum_s |\\sigma_s - \\sigma^*_s|^2
       + w_q \\frac{1}{N} \\sum_i (q_i - q^*_i)^2 + w_\\mu \\frac{1}{3S} \\sum_s |\\mu_s - \\mu^*_s|^2
 
+Against dead units, wake x mean_s(<|F*|> / <|F|>) may be added while training begins (after GNNforMD's warm-up).
+
 "mae" puts |x|, and "huber" x²/2 below delta and delta (|x| - delta/2) above, in the place of x². A mean is taken over
 what has a label: a label that is NaN counts nowhere. With energy_per = "structure" and beta = w_F = 1 - w_E it is the
 loss of the So3krates papers (Frank et al., Nat. Commun. 15, 6539 (2024), Methods).
@@ -72,7 +74,7 @@ def weights_at(config: LossConfig, progress: float) -> dict[str, float]:
 
     return {
         "energy": glide(config.energy, config.late_energy), "forces": glide(config.forces, config.late_forces),
-        "stress": config.stress, "charges": config.charges, "dipole": config.dipole,
+        "stress": config.stress, "charges": config.charges, "dipole": config.dipole, "wake": config.wake if progress < config.wake_until else 0.0,
     }  # fmt: skip
 
 
@@ -94,6 +96,9 @@ def loss_terms(prediction: Prediction, batch: Batch, config: LossConfig) -> dict
     if config.learns_forces:
         assert prediction.forces is not None, "forces have a weight but were not computed"
         terms["forces"] = _force_term(prediction.forces, batch, config)
+    if config.wake > 0:
+        assert prediction.forces is not None, "forces have a weight but were not computed"
+        terms["wake"] = _wake_term(prediction.forces, batch)
     if config.stress > 0:
         assert prediction.stress is not None, "stress has a weight but was not computed"
         labelled = torch.isfinite(batch.stress).all(dim=2).all(dim=1)
@@ -141,6 +146,17 @@ def _force_term(forces: Tensor, batch: Batch, config: LossConfig) -> Term:
     structure, zeros = batch.graph.structure, per_atom.new_zeros(len(batch.energy))
     counts = zeros.index_add(0, structure, labelled.to(per_atom.dtype))
     return Term((zeros.index_add(0, structure, per_atom) / counts.clamp(min=1)).sum(), (counts > 0).sum())
+
+
+def _wake_term(forces: Tensor, batch: Batch) -> Term:
+    """mean |F*| / mean |F| of each structure: large while a potential says 0, and 1 where it has learnt the size of forces."""
+    structure = batch.graph.structure
+    labelled = torch.isfinite(batch.forces).all(dim=1)
+    zeros = torch.zeros_like(batch.energy)
+    label = zeros.index_add(0, structure, torch.where(labelled[:, None], batch.forces, 0.0).abs().sum(dim=1))
+    said = zeros.index_add(0, structure, torch.where(labelled[:, None], forces, 0.0).double().abs().sum(dim=1))
+    known = label > 0
+    return Term(torch.where(known, label / said.clamp(min=1e-12), 0.0).sum(), known.sum())
 
 
 def _difference(predicted: Tensor, label: Tensor, labelled: Tensor) -> Tensor:

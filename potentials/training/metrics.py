@@ -21,6 +21,9 @@ class Errors:
     stress_mae_meV_A3: float
     frames: int
     atoms: int
+    forces_mae_x_meV_A: float = float("nan")  # along x, y, z apart: a potential that is not equivariant may favour a direction
+    forces_mae_y_meV_A: float = float("nan")
+    forces_mae_z_meV_A: float = float("nan")
 
 
 def known_errors(errors: Errors) -> dict[str, float]:
@@ -58,6 +61,7 @@ class ErrorSums:
     energy: _Sum = field(default_factory=_Sum)
     forces: _Sum = field(default_factory=_Sum)
     stress: _Sum = field(default_factory=_Sum)
+    axes: tuple[_Sum, _Sum, _Sum] = field(default_factory=lambda: (_Sum(), _Sum(), _Sum()))  # of forces along x, y, z
     frames: int = 0
     atoms: int = 0
 
@@ -65,7 +69,10 @@ class ErrorSums:
     def add(self, prediction: Prediction, batch: Batch) -> None:
         self.energy.add(_difference(prediction.energy, batch.energy) / batch.atom_counts)
         if prediction.forces is not None:
-            self.forces.add(_difference(prediction.forces, batch.forces))
+            off = _difference(prediction.forces, batch.forces)
+            self.forces.add(off)
+            for along, component in zip(self.axes, off.unbind(1)):
+                along.add(component)
         if prediction.stress is not None:
             self.stress.add(_difference(prediction.stress, batch.stress))
         self.frames += len(batch.energy)
@@ -74,7 +81,8 @@ class ErrorSums:
     def state(self) -> dict[str, list[float]]:
         """The sums as plain numbers."""
         parts = {name: getattr(self, name) for name in ("energy", "forces", "stress")}
-        return {"counts": [self.frames, self.atoms], **{name: [s.absolute, s.squares, s.count] for name, s in parts.items()}}
+        axes = [number for s in self.axes for number in (s.absolute, s.squares, s.count)]
+        return {"counts": [self.frames, self.atoms], **{name: [s.absolute, s.squares, s.count] for name, s in parts.items()}, "axes": axes}
 
     @classmethod
     def from_state(cls, state: dict[str, list[float]]) -> ErrorSums:
@@ -82,7 +90,9 @@ class ErrorSums:
         if not state:
             return cls()
         parts = {name: _Sum(state[name][0], state[name][1], int(state[name][2])) for name in ("energy", "forces", "stress")}
-        return cls(**parts, frames=int(state["counts"][0]), atoms=int(state["counts"][1]))
+        n = state.get("axes", [0.0] * 9)  # states of earlier versions have none
+        axes = (_Sum(n[0], n[1], int(n[2])), _Sum(n[3], n[4], int(n[5])), _Sum(n[6], n[7], int(n[8])))
+        return cls(**parts, axes=axes, frames=int(state["counts"][0]), atoms=int(state["counts"][1]))
 
     def errors(self) -> Errors:
         return Errors(
@@ -93,6 +103,7 @@ class ErrorSums:
             stress_mae_meV_A3=1000 * self.stress.mae,
             frames=self.frames,
             atoms=self.atoms,
+            **{f"forces_mae_{x}_meV_A": 1000 * along.mae for x, along in zip("xyz", self.axes)},
         )
 
 

@@ -150,7 +150,7 @@ def _usable(structures: Iterable[LabelledStructure], config: TrainConfig, potent
                 f"{s.source} has a total charge of {s.charge:+g} e, which means nothing to {config.potential.name} as configured. "
                 "Leave such frames out (charged = 'drop'), or take charges into the potential."
             )
-        yield s
+        yield s if potential.provides_energy else replace(s, energy=None)  # 0 is no energy to compare with a label
 
 
 def _recipe(config: TrainConfig, potential: Potential, files: Iterable[FileConfig | str]) -> dict[str, Any]:
@@ -159,6 +159,8 @@ def _recipe(config: TrainConfig, potential: Potential, files: Iterable[FileConfi
     asked = {key: value for key, value in to_mapping(config.data).items() if key not in other}
     own = [{**to_mapping(file), "path": ""} if isinstance(file, FileConfig) else {} for file in files]  # of a file, beside what it holds
     needs = {"energy": config.loss.learns_energy, "forces": config.loss.learns_forces, "stress": config.loss.stress > 0}
+    if not potential.provides_energy:
+        asked["energies"] = "left out"
     return {**asked, "files": own, "labels needed": needs, "charge": potential.knows_charge, "atoms apart": config.data.reference_energies == "isolated"}
 
 
@@ -175,7 +177,14 @@ def _given_energies(data: DataConfig, atoms: list[LabelledStructure]) -> dict[in
 
 
 def refuse_unknown_outputs(config: TrainConfig, potential: Potential) -> None:
-    """ConfigError if the loss asks for charges of a potential that gives none."""
+    """ConfigError if the loss asks for what the potential does not give: energy, stress, charges."""
+    wanted = {"energy": config.loss.learns_energy, "stress": config.loss.stress > 0}
+    for name, weighs in wanted.items():
+        if weighs and name not in potential.provides:
+            raise ConfigError(
+                f"[train.loss]: {name} has a weight, but {type(potential).name} as configured provides {' and '.join(potential.provides)}. "  # type: ignore[attr-defined]
+                f"Set {name} = 0, or take a potential (a head) that has one."
+            )
     asked = [name for name in ("charges", "dipole") if getattr(config.loss, name) > 0]
     if asked and getattr(potential, "charges", None) is None:
         raise ConfigError(
