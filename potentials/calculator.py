@@ -36,7 +36,7 @@ class PotentialCalculator(Calculator):
 
     Gives energy, energies, free_energy, forces, stress (eV, Å); beside them, where the potential knows them, charges (e), the
     dipole of an isolated structure (e Å; it depends on the origin where the structure is charged), and the parts of the energy in
-    ``results["energy_terms"]``. Total charge and multiplicity are read from ``atoms.info`` ("charge", "multiplicity").
+    ``results["energy_terms"]``. A potential that provides no energy has an energy of 0, and one without stress raises when it is asked for. Total charge and multiplicity are read from ``atoms.info`` ("charge", "multiplicity").
 
     Parameters
     ----------
@@ -71,6 +71,8 @@ class PotentialCalculator(Calculator):
         self.card: Card = getattr(potential, "card", Card())
         if getattr(potential, "charges", None) is not None:
             self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
+        if not potential.provides_stress:
+            self.implemented_properties = [name for name in self.implemented_properties if name != "stress"]
         self.elements = potential.elements
         self.cutoff = potential.cutoff
         self.knows_charge = potential.knows_charge
@@ -101,6 +103,8 @@ class PotentialCalculator(Calculator):
             self._check(atoms)
         self.results = {}
         self._seen = None
+        if "stress" in properties and not self.potential.provides_stress:
+            raise PropertyNotImplementedError(f"{self.title} provides {' and '.join(self.potential.provides)}, and no stress.")
         # a barostat asks for forces first and for the stress after: whoever asked once gets both at once from then on
         self._with_stress = self._with_stress or "stress" in properties
         if "stress" in properties and not atoms.pbc.all():

@@ -65,7 +65,7 @@ class ByPotential:
     def __call__(self, frames: list[LabelledStructure]) -> Iterator[tuple[np.ndarray, Predictions]]:
         from potentials.data.dataset import batches, build_dataset
 
-        wants = [(bool(s.pbc.any()), s.forces is not None, s.stress is not None and bool(s.pbc.all())) for s in frames]
+        wants = [(bool(s.pbc.any()), s.forces is not None, s.stress is not None and bool(s.pbc.all()) and self.potential.provides_stress) for s in frames]
         for want in dict.fromkeys(wants):
             mine = np.array([k for k, w in enumerate(wants) if w == want])
             dataset = build_dataset([frames[k] for k in mine], self.potential.cutoff, self._far(want[0], frames[mine[0]]))

@@ -26,6 +26,10 @@ class LoadedPotential:
     architecture: str
     dtype: str
     knows_spin: bool | None = None
+    provides: tuple[str, ...] = ("energy", "forces", "stress")  # what may be asked of it
+    conservative: bool = True  # its forces are the gradient of its energy
+    equivariant: bool = True  # its forces turn with the structure
+    net_force_zero: bool = True  # its forces sum to zero by construction
 
 
 def load(
@@ -63,8 +67,46 @@ def load(
     return LoadedPotential(
         calculator, " ".join(specs), source, fingerprint_of(source, specs), None if elements is None else tuple(int(z) for z in elements),
         getattr(calculator, "cutoff", None), getattr(calculator, "knows_charge", None), str(getattr(card, "level_of_theory", "")).replace("not stated", ""),
-        _architecture(calculator), _dtype(calculator, dtype), getattr(calculator, "knows_spin", None),
+        _architecture(calculator), _dtype(calculator, dtype), getattr(calculator, "knows_spin", None), **_promises(calculator),
     )
+
+
+def _promises(calculator: Any) -> dict[str, Any]:
+    """What it provides and promises; of a stranger's calculator, which says nothing of promises, the best is assumed."""
+    own = getattr(calculator, "potential", None)
+    given = getattr(calculator, "implemented_properties", ())
+    provides = getattr(own, "provides", None) or tuple(name for name in ("energy", "forces", "stress") if name in given)
+    return {"provides": tuple(provides), **{name: bool(getattr(own, name, True)) for name in ("conservative", "equivariant", "net_force_zero")}}
+
+
+def settle_promises(potential: LoadedPotential, ensemble: str, changes_cell: bool) -> list[str]:
+    """Refuse what the potential cannot do; return warnings about what it does not promise.
+
+    Parameters
+    ----------
+    ensemble : by its name, for messages: "npt-mtk", "nve".
+    changes_cell : does the ensemble change the volume?
+
+    Raises
+    ------
+    UserError : the ensemble needs a stress, and there is none.
+    """
+    if changes_cell and "stress" not in potential.provides:
+        raise UserError(f"{potential.title} provides {' and '.join(potential.provides)}, and no stress, which {ensemble} needs. Take --ensemble nvt, or a "
+                        "potential that provides a stress.")
+    title, warnings = potential.title, []
+    if not potential.conservative:
+        if ensemble == "nve":
+            warnings.append(f"The forces of {title} are not the gradient of an energy: in NVE the system may heat up or cool down steadily. Watch the "
+                            "temperature, or take --ensemble nvt.")
+        if "energy" not in potential.provides:
+            warnings.append(f"{title} provides no energy: potential energies are written as 0, and the guard energy-drift is off. The guards of temperature, "
+                            "forces and contacts watch.")
+    if not potential.equivariant:
+        warnings.append(f"The forces of {title} turn with the structure only as well as it has learnt to: results may hang on the orientation.")
+    if not potential.net_force_zero:
+        warnings.append(f"The forces of {title} need not sum to zero: the system as a whole may be pushed.")
+    return warnings
 
 
 def _architecture(calculator: Any) -> str:

@@ -21,7 +21,7 @@ from mdapp.jobs._charge import ionic_groups, settle_charge
 from mdapp.jobs._compute import device_for, set_threads
 from mdapp.jobs._long_range import settle_long_range
 from mdapp.jobs._plugins import ensemble_of, guards_of
-from mdapp.jobs._potential import LoadedPotential, file_hash, first_line, is_out_of_memory, load
+from mdapp.jobs._potential import LoadedPotential, file_hash, first_line, is_out_of_memory, load, settle_promises
 from mdapp.screen import Screen
 from mdapp.structure import Finding, check_start, check_time_step, read_structure
 from mdapp.topology import find_bonds, topology_of
@@ -81,6 +81,9 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
 
     warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title, config.multiplicity, potential.knows_spin)
     warnings += settle_long_range(atoms, config.long_range_cutoff, potential, config.electrostatics)
+    warnings += settle_promises(potential, config.method, bool(getattr(ensemble, "needs_cell", False)))
+    if "energy" not in potential.provides:  # nothing is conserved that could drift
+        guards = [guard for guard in guards if guard.name != "energy-drift"]
 
     def heed(findings: list[Finding]) -> None:
         for finding in findings:

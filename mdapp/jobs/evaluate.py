@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,6 +134,8 @@ def _evaluated(path: str, config: EvaluateConfig, potential: LoadedPotential, pr
     done = 0
     with listening(screen.say) as log:
         frames = frames_of(path, config, left_out, potential.knows_charge, potential.knows_spin, potential.title)
+        if "energy" not in potential.provides:
+            frames = (replace(frame, labelled=replace(frame.labelled, energy=None)) for frame in frames)
         for portion in portions(evenly(frames, config.limit)):
             log.pass_on()
             for chosen, predictions in predict([frame.labelled for frame in portion]):

@@ -51,6 +51,8 @@ def card_of(name: str) -> dict[str, Any]:
         "name": name, "source": potential.source, "architecture": potential.architecture,
         "elements": "any, or it does not say" if potential.elements is None else " ".join(chemical_symbols[z] for z in potential.elements),
         "cutoff_A": potential.cutoff, "units": "eV, Å", "dtype": potential.dtype, "knows_charge": potential.knows_charge,
+        "provides": list(potential.provides), "conservative": potential.conservative, "equivariant": potential.equivariant,
+        "net_force_zero": potential.net_force_zero,
         "charge": _charge_words(potential), "long_range": _long_range_words(potential),
         "level_of_theory": getattr(card, "level_of_theory", "not stated"), "energy_zero": getattr(card, "energy_zero", "not stated"),
         "description": getattr(card, "description", ""), "licence": getattr(card, "licence", ""), "parameters": _n_parameters(potential.calculator),

@@ -85,6 +85,7 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     set_threads(config.threads, max(len(atoms) for _, atoms in structures), config.compile)
     potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile, config.electrostatics,
                      config.radial_table, config.cuda_graphs)
+    _refuse_what_it_lacks(config, potential, screen)
     for source, atoms in structures:
         _check(config, source, atoms, potential, screen)
     _header(config, structures, targets, potential, screen)
@@ -98,6 +99,13 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
             if stop.reason:
                 break
     return _close(config, results, len(structures), stop.reason, targets, screen)
+
+
+def _refuse_what_it_lacks(config: RelaxConfig, potential: LoadedPotential, screen: Screen) -> None:
+    from mdapp.jobs._potential import settle_promises
+
+    for warning in settle_promises(potential, "the relaxation of a cell (--cell)", config.cell):
+        screen.warn(warning)
 
 
 def _check(config: RelaxConfig, source: str, atoms: Atoms, potential: LoadedPotential, screen: Screen) -> None:

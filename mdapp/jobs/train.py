@@ -138,8 +138,9 @@ def _tables(name: str, values: Mapping[str, Any]) -> list[str]:
 
 def _close(summary: dict[str, Any], screen: Screen) -> None:
     rows = [("steps", f"{summary['steps']} ({summary['epochs']:.2f} epochs), {summary['skipped_batches']} batches left out")]
-    if "energy_mae_meV_atom" in summary:
-        rows.append(("errors", f"energy {summary['energy_mae_meV_atom']:.2f} meV/atom, forces {summary.get('forces_mae_meV_A', float('nan')):.1f} meV/Å "
-                               f"(MAE of {summary['frames']} validation frames)"))  # fmt: skip
+    words = [f"{name} {summary[key]:.4g} {unit}" for name, key, unit in (
+        ("energy", "energy_mae_meV_atom", "meV/atom"), ("forces", "forces_mae_meV_A", "meV/Å")) if key in summary]  # fmt: skip
+    if words:
+        rows.append(("errors", f"{', '.join(words)} (MAE of {summary['frames']} validation frames)"))
         rows.append(("potential", summary["potential"]))
     screen.close(summary["verdict"], summary["why"], rows, f"mdapp run STRUCTURE --potential {summary['potential']}" if len(rows) > 1 else None)
