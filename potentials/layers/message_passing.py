@@ -152,6 +152,8 @@ class MessagePass(torch.nn.Module):
     def forward(self, h: Tensor, v: Tensor | None, pairs: PairFeatures, graph: AtomicGraph) -> tuple[Tensor, Tensor | None]:
         """Features (n_atoms, F) and vectors (n_atoms, 3, F) after the pass."""
         normed = self.norm(h, graph)
+        if isinstance(self.norm, StructureNorm):
+            h = normed  # as GNNforMD has it: what is handed on are the normalised features
         s = self.nodes(normed.index_select(0, pairs.i) * normed.index_select(0, pairs.j))
         added, gate = self.pairs(pairs.invariant).chunk(2, dim=1)
         s = s + added

@@ -15,6 +15,7 @@ SMALL = {
     "lennard-jones": {},
     "behler-parrinello": dict(elements=(1, 6, 8, 18), cutoff=5.0, grid=Grid(n_radial=3, n_angular=1, zetas=(1.0,)), hidden=(6,)),
     "behler-parrinello-embedded": dict(elements=(1, 6, 8, 18), cutoff=5.0, grid=Grid(n_radial=3, n_angular=1, weighted=True), n_channels=2, hidden=(6,)),
+    "message-passing": dict(num_features=8, num_layers=2, num_radial_basis_fn=8, avg_num_neighbors=6.0),
 }
 
 
