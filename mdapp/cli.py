@@ -199,7 +199,7 @@ add_verb("library", LibraryConfig, "library.library", """Look into a library of 
     mdapp library RUN --lowest 10 --export lowest.pdb             structures for other programs
 
     It may be asked while a search is adding to it.""")
-add_verb("analyse", AnalyseConfig, "analyse.analyse", """Analyse trajectories: numbers and plots. Also spelled analyze.""")
+add_verb("analyse", AnalyseConfig, "analyse.analyse", """Analyse trajectories and libraries of minima: numbers and plots. Also spelled analyze.""")
 add_verb("evaluate", EvaluateConfig, "evaluate.evaluate", """Evaluate a potential: its errors on labelled data.""")
 
 

@@ -196,7 +196,7 @@ class CheckConfig(RunConfig):
 
 @dataclass(frozen=True)
 class ResumeConfig(Record):
-    """Going on where a run stopped."""
+    """Going on where a run, or a search for minima, stopped."""
 
     run: str = option(help="The run's folder.")
     steps: int | None = option(None, "Total number of steps, counted from the run's start; as asked for at first when not given.")
@@ -204,10 +204,13 @@ class ResumeConfig(Record):
     wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
     device: str | None = option(None, DEVICE + " As before when not given.")
     threads: int | None = option(None, _THREADS)
+    hops: int | None = option(None, "Of a search for minima: total number of hops, counted from its start.")
+    minima: int | None = option(None, "Of a search for minima: end when the library holds so many.")
 
     def check(self) -> None:
         positive(self, "time", "wall_time")
-        whole(self, "steps", 1, 10**12)
+        for name in ("steps", "hops", "minima"):
+            whole(self, name, 1, 10**12)
         whole(self, "threads", 1, 4096)
         if self.steps is not None and self.time is not None:
             raise ValueError(f"steps = {self.steps} and time = {self.time:g} fs are both given; give one of them.")
@@ -265,18 +268,103 @@ class LibraryConfig(Record):
 
 
 @dataclass(frozen=True)
-class AnalyseConfig(Record):
-    """Numbers and plots from trajectories."""
+class MinimaConfig(Record):
+    """A search for minima: structure, potential, moves, what must stay as it was, and when it is enough."""
 
-    run: tuple[str, ...] = option(help="Run folders, or trajectory files of any program.")
+    structure: str = option(help="The start: a molecule or a cluster.")
+    potential: tuple[str, ...] = option(help=_POTENTIAL, short="p", metavar="P")
+    move: tuple[str, ...] = option(
+        ("mixture",), "mixture (all that fit, those that pay most often), NAME, or NAME:key=value,... for its options; may be repeated: then a mixture of these.",
+        metavar="MOVE")
+    walkers: int | None = option(None, "Walks that go on at the same time and are evaluated in one batch; 16 on a CPU, 128 on a GPU when not given.")
+    hops: int | None = option(None, "End after so many hops: moves with the relaxation that follows; 1000 when no other end is given.")
+    minima: int | None = option(None, "End when the library holds so many minima.")
+    time: float | None = option(None, "End after so much real time: 3600, 2h, 23:50:00.", unit="s")
+    complete: float | None = option(None, "End when so large a share of what can be reached seems to be found, 0 to 1 (Good-Turing and Chao).")
+    threshold: float = option(0.2, "Rise in energy that a walker takes, at first; it adapts so that half of the hops are taken.", unit="eV")
+    window: float | None = option(None, "Minima this far above the lowest are kept, but no walker goes on from there.", unit="eV")
+    random_start: bool = option(False, "Throw the atoms (or molecules) of a cluster anew for every walker.")
+    keep_bonds: bool = option(True, "Refuse structures whose bonds are not those of the start.")
+    keep_chirality: bool = option(True, "Refuse structures with a stereocentre turned over.")
+    keep_peptide_bonds: bool = option(True, "Refuse structures with a peptide or double bond gone from cis to trans or back.")
+    optimiser: str = option("lbfgs", "Of the relaxations: lbfgs or fire.")
+    fmax: float = option(0.01, "A relaxation has converged when the largest force is below this.", unit="eV/Å")
+    relax_steps: int = option(1000, "Most steps of one relaxation; what has not converged is refused.")
+    rmsd: float = option(0.1, "Two minima are one when they superpose this well, equivalent atoms exchanged.", unit="Å")
+    same_energy: float = option(0.01, "Two minima that differ by more than this are two.", unit="eV")
+    seed: int | None = option(None, "Seed of all moves; drawn and written down when not given.")
+    device: str = option("auto", DEVICE)
+    dtype: Dtype | None = option(None, _DTYPE)
+    charge: int | None = option(None, _CHARGE)
+    multiplicity: int | None = option(None, _MULTIPLICITY)
+    output: str | None = option(None, "The search's folder; runs/STRUCTURE-minima when not given.", short="o", metavar="FOLDER")
+    wall_time: float | None = option(None, "Stop cleanly before this much real time has passed, to be resumed: 3600, 2h, 23:50:00.", unit="s")
+    threads: int | None = option(None, _THREADS)
+    cluster: str | None = option(
+        None, "Hop on Dask workers: local, the address of a scheduler (tcp://HOST:PORT), or slurm (needs dask, distributed, dask-jobqueue).",
+        metavar="local|ADDRESS|slurm")
+    workers: int | None = option(None, "With --cluster local or slurm: how many worker processes; the free cores, or 4 jobs, when not given.")
+    cluster_option: tuple[str, ...] = option((), "key=value for the jobs of --cluster slurm (cores, memory, queue, account, walltime, ...); may be repeated.",
+                                             metavar="KEY=VALUE")
+    long_range_cutoff: float | str | None = option(None, _LONG_RANGE, metavar="Å|none")
+    electrostatics: Literal["pairs", "ewald"] | None = option(None, _ELECTROSTATICS, metavar="pairs|ewald")
+    compile: bool = option(False, _COMPILE)
+    radial_table: bool = option(True, _RADIAL_TABLE)
+    cuda_graphs: bool = option(True, _CUDA_GRAPHS)
+
+    def check(self) -> None:
+        _common(self)
+        positive(self, "time", "wall_time", "threshold", "window", "fmax", "rmsd", "same_energy")
+        for name, most in (("walkers", 100_000), ("hops", 10**12), ("minima", 10**9), ("relax_steps", 10**9), ("workers", 10_000)):
+            whole(self, name, 1, most)
+        whole(self, "seed", 0, 2**63 - 1)
+        if self.complete is not None and not 0 < self.complete <= 1:
+            raise ValueError(f"complete must be above 0 and at most 1, got {self.complete:g}.")
+        chosen("optimiser", self.optimiser, ["lbfgs", "fire"])
+        if not self.move:
+            raise ValueError("move: name at least one, or leave it out for the mixture.")
+        for word in self.move:
+            check_move_word(word)
+        self._check_cluster()
+        if self.hops is None and self.minima is None and self.time is None and self.complete is None:
+            self._set("hops", 1000)
+
+    def _check_cluster(self) -> None:
+        if self.cluster is None or "://" in self.cluster:
+            for name in ("workers", "cluster_option"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} is given, but there is no cluster that this search would start. Leave it out, or use --cluster local or slurm.")
+        else:
+            chosen("cluster", self.cluster, ["local", "slurm"])
+            if self.cluster == "local" and self.cluster_option:
+                raise ValueError("cluster_option is for --cluster slurm; a local cluster takes --workers alone.")
+        pairs(self.cluster_option, "cluster_option")
+
+    def with_seed(self) -> MinimaConfig:
+        """The same with a seed: the given one, or one drawn now."""
+        return self if self.seed is not None else replace(self, seed=secrets.randbits(31))
+
+
+@dataclass(frozen=True)
+class AnalyseConfig(Record):
+    """Numbers and plots from trajectories and from libraries of minima."""
+
+    run: tuple[str, ...] = option(help="Run folders, trajectory files of any program, folders of searches for minima.")
     output: str | None = option(None, "Folder of numbers and plots; RUN/report when not given.", short="o", metavar="FOLDER")
     start: float = option(0.0, "Leave out what lies before this time.", unit="fs")
     topology: str | None = option(None, "PDB file with the same atoms, for formats that know no elements (dcd, xtc, trr, nc).", metavar="FILE.pdb")
     plots: bool = option(True, "Draw PNG files beside the numbers.")
+    saddles: int = option(0, "Of a library of minima: look for saddles between so many pairs of neighbouring minima in all; kept beside the library, and gone on with.")
+    frequencies: int = option(0, "Of a library of minima: harmonic frequencies of so many of the lowest, for populations.")
+    temperature: float = option(300.0, "Of the populations of minima.", unit="K")
+    potential: str | None = option(None, "Potential for saddles and frequencies; that of the search when not given.", short="p", metavar="P")
 
     def check(self) -> None:
         if not self.run:
             raise ValueError("run: give at least one run folder.")
+        whole(self, "saddles", 0, 10**6)
+        whole(self, "frequencies", 0, 10**6)
+        positive(self, "temperature")
         if self.start < 0:
             raise ValueError(f"start must be >= 0 fs, got {self.start:g}.")
 
@@ -379,6 +467,17 @@ def check_guard_word(word: str) -> None:
     if name not in known and not (name.startswith("no-") and name[3:] in known and not settings):
         raise ValueError(f"guard '{word}' is unknown{nearest(name, ['on', 'off', *known])}; known: on, off, {', '.join(known)}, each also as no-NAME.")
     pairs(settings.split(",") if settings else (), f"guard '{word}'")
+
+
+def check_move_word(word: str) -> None:
+    """Refuse a move that is not `mixture`, `NAME`, or `NAME:key=value,...`."""
+    if word == "mixture":
+        return
+    name, _, settings = word.partition(":")
+    known = plugin_names("mdapp.minima.moves", "mdapp.moves")
+    if name not in known:
+        raise ValueError(f"move '{word}' is unknown{nearest(name, ['mixture', *known])}; known: mixture, {', '.join(known)}.")
+    pairs(settings.split(",") if settings else (), f"move '{word}'")
 
 
 def pairs(words: Iterable[str], where: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`mdapp analyse`: a run folder or any trajectory in, numbers, figures and a verdict out.
+"""`mdapp analyse`: a run folder, any trajectory or a library of minima in, numbers, figures and a verdict out.
 
 The report's folder appears whole: it is built beside and renamed, so that a report is never half of two. Every figure has a CSV with
 the numbers that it shows. What a trajectory does not have (a peptide, energies, a second frame) is said in one sentence, and the rest is made.
@@ -6,8 +6,7 @@ the numbers that it shows. What a trajectory does not have (a peptide, energies,
 from __future__ import annotations
 
 import json
-import os
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +17,15 @@ from mdapp.analysis.statistics import Drift, Mean, equilibrated_from, mean_with_
 from mdapp.analysis.thermo import Thermo, thermo_of_frames
 from mdapp.analysis.verdict import Judgement, judge, shows_drift
 from mdapp.config import AnalyseConfig
-from mdapp.errors import EXIT_FINISHED, OutputError, StructureError
+from mdapp.errors import EXIT_FINISHED, OutputError, StructureError, UserError
+from mdapp.jobs._landscape import MADE_BY, MinimaReport, MinimaSource, analyse_minima, holds_minima, open_minima
 from mdapp.jobs._measure import Measured, measure
 from mdapp.jobs._sources import Source, open_source
+from mdapp.jobs._whole_folder import whole_folder
 from mdapp.screen import Screen, silent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-MADE_BY = "mdapp analyse"
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,13 @@ class Report:
 class AnalyseResult:
     """All reports of one call."""
 
-    reports: tuple[Report, ...]
+    reports: tuple[Report | MinimaReport, ...]
     exit_code: int
     summary: dict[str, Any]
 
 
 def analyse(config: AnalyseConfig, screen: Screen | None = None) -> AnalyseResult:
-    """Analyse run folders and trajectories, one report each.
+    """Analyse run folders, trajectories and libraries of minima, one report each.
 
     Parameters
     ----------
@@ -65,17 +64,29 @@ def analyse(config: AnalyseConfig, screen: Screen | None = None) -> AnalyseResul
     UserError : nothing there to read, or a folder for the report that holds something else.
     """
     screen = screen or silent()
-    sources = [open_source(word, config.topology) for word in config.run]
+    sources = [open_minima(word) if holds_minima(word) else open_source(word, config.topology) for word in config.run]
+    if (config.saddles or config.frequencies) and not all(isinstance(source, MinimaSource) for source in sources):
+        raise UserError("saddles and frequencies are for libraries of minima (a folder with minima.h5), and not all that was named is one.")
     folders = _folders(config, sources)
-    reports = []
+    reports: list[Report | MinimaReport] = []
     for source, folder in zip(sources, folders, strict=True):
+        if isinstance(source, MinimaSource):
+            found = analyse_minima(config, source, folder, screen)
+            reports.append(found)
+            _tell(screen, found)
+            continue
         screen.header("mdapp analyse", [("run", source.name), ("atoms", f"{len(source.start)}, {source.start.symbols.formula.format('hill')}")])
         report = _analyse_one(config, source, folder)
         reports.append(report)
-        for remark in report.remarks:
-            screen.say(f"  {remark}")
-        screen.close(report.judgement.word, report.judgement.sentence, [*report.rows, ("report", str(folder / 'report.html'))])
-    return AnalyseResult(tuple(reports), EXIT_FINISHED, {"exit_code": EXIT_FINISHED, "runs": [report.summary for report in reports]})
+        _tell(screen, report)
+    exit_code = max((r.exit_code for r in reports if isinstance(r, MinimaReport)), default=EXIT_FINISHED)
+    return AnalyseResult(tuple(reports), exit_code, {"exit_code": exit_code, "runs": [report.summary for report in reports]})
+
+
+def _tell(screen: Screen, report: Report | MinimaReport) -> None:
+    for remark in report.remarks:
+        screen.say(f"  {remark}")
+    screen.close(report.judgement.word, report.judgement.sentence, [*report.rows, ("report", str(report.folder / 'report.html'))])
 
 
 def _analyse_one(config: AnalyseConfig, source: Source, folder: Path) -> Report:
@@ -101,17 +112,8 @@ def _analyse_one(config: AnalyseConfig, source: Source, folder: Path) -> Report:
     rows = _rows(measured, thermo, drift, means, source)
     summary = _summary(source, measured, thermo, drift, means, judgement, remarks)
 
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        part.mkdir(parents=True, exist_ok=False)
+    with whole_folder(folder) as part:
         _write(part, source, thermo, measured, means, judgement, rows, remarks, summary, plots=config.plots)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(part, folder)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return Report(source, folder, thermo, measured, judgement, tuple(rows), tuple(remarks), summary)
 
 
@@ -222,7 +224,7 @@ def _figures(thermo: Thermo, measured: Measured, means: dict[str, Mean], source:
     return drawn
 
 
-def _folders(config: AnalyseConfig, sources: list[Source]) -> list[Path]:
+def _folders(config: AnalyseConfig, sources: Sequence[Source | MinimaSource]) -> list[Path]:
     """One folder a report; refused where it holds something that is not a report of ours."""
     if config.output is None:
         folders = [source.folder / "report" if source.folder else source.path.with_name(f"{source.path.stem}-report") for source in sources]

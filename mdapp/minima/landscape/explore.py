@@ -40,7 +40,7 @@ def find_saddles(landscape: Landscape, surface: Surface, pairs: int, options: Sa
     positions, found, before = minima.positions(), 0, surface.evaluations
     done = 0
     while len(landscape.tried) < pairs and not (should_stop is not None and should_stop()):
-        wanted = next_pairs(landscape.network(), _with_extras(apart, len(landscape.extra_energies)), landscape.tried, transitions, among)
+        wanted = next_pairs(landscape.network(), _with_extras(apart, landscape.n_extra), landscape.tried, transitions, among)
         if not wanted:
             break
         pair = wanted[0]

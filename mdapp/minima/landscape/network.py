@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import heapq
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,13 +64,21 @@ class Network:
         pairs = np.array(list(self.barriers()), dtype=int).reshape(-1, 2)
         return connected_components(coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n)), directed=False)[1]
 
+    def joined(self) -> tuple[Network, np.ndarray]:
+        """The minima that some saddle joins to another, and the lowest one, as a network of their own; beside it their numbers here."""
+        some = {self.lowest, *(k for pair in self.barriers() for k in pair)} if len(self.energies) else set()
+        chosen = np.array(sorted(some), dtype=int)
+        place = {int(k): i for i, k in enumerate(chosen)}
+        edges = tuple(replace(e, a=place[e.a], b=place[e.b]) for e in self.edges if e.a in place and e.b in place)
+        return Network(self.energies[chosen], edges), chosen
+
     def lowest_pass(self, a: int, b: int) -> tuple[float, list[int]] | None:
         """The least height that must be climbed between two minima, eV, and the minima on the way; None where they are not joined."""
         neighbours: dict[int, list[tuple[int, float]]] = {}
         for (i, j), e in self.barriers().items():
             neighbours.setdefault(i, []).append((j, e.energy))
             neighbours.setdefault(j, []).append((i, e.energy))
-        best: dict[int, float] = {}
+        best: set[int] = set()
         waiting: list[tuple[float, int, list[int]]] = [(float(self.energies[a]), a, [a])]
         while waiting:
             height, at, way = heapq.heappop(waiting)
@@ -78,7 +86,7 @@ class Network:
                 return height, way
             if at in best:
                 continue
-            best[at] = height
+            best.add(at)
             for other, energy in neighbours.get(at, []):
                 if other not in best:
                     heapq.heappush(waiting, (max(height, energy), other, [*way, other]))

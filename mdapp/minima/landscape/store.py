@@ -55,7 +55,10 @@ class Landscape:
     saddles: list[dict[str, Any]] = field(default_factory=list)
     extra_energies: list[float] = field(default_factory=list)
     extra_positions: list[np.ndarray] = field(default_factory=list)
-    frequencies: dict[int, np.ndarray] = field(default_factory=dict)  # of minima, 1/cm
+    frequencies: dict[int, np.ndarray] = field(default_factory=dict)  # 1/cm, by a minimum's place in the network
+    _own: list[int] = field(default_factory=list)  # which of the extra minima the library does not have
+    _same: dict[int, int] = field(default_factory=dict)  # and where it has the others
+    _named: dict[str, np.ndarray] = field(default_factory=dict)  # frequencies as read
 
     @staticmethod
     def read(minima: Minima, path: Path, potential: str = "") -> Landscape:
@@ -71,27 +74,37 @@ class Landscape:
                 found._take(json.loads(line))
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 raise RunFolderError(f"{path}, line {number}, is damaged ({error}). Remove the file to look for saddles anew.") from None
+        found._look_up()
         return found
 
     def network(self) -> Network:
         """Minima of the library, then those that saddles led to; all saddles as edges."""
-        n = len(self.minima)
-        edges = []
-        for s in self.saddles:
-            a, b = (self._node(name) for name in s["ends"])
-            if max(a, b) < n + len(self.extra_energies):
-                edges.append(Edge(a, b, s["energy_eV"], s["frequencies_cm1"][0]))
-        energies = np.concatenate([self.minima.energies(), np.array(self.extra_energies)])
+        energies = np.concatenate([self.minima.energies(), np.array([self.extra_energies[k] for k in self._own])])
+        edges = (Edge(*(self.node(name) for name in s["ends"]), s["energy_eV"], s["frequencies_cm1"][0]) for s in self.saddles)
         return Network(energies, tuple(e for e in edges if e.energy >= max(energies[e.a], energies[e.b])))
+
+    @property
+    def n_extra(self) -> int:
+        """Minima that only saddles know."""
+        return len(self._own)
 
     def positions(self) -> np.ndarray:
         """(n_minima + n_extra, n_atoms, 3), Å, in the order of the network."""
         own = self.minima.positions()
-        return np.concatenate([own, np.stack(self.extra_positions)]) if self.extra_positions else own
+        return np.concatenate([own, np.stack([self.extra_positions[k] for k in self._own])]) if self._own else own
 
     def name_of(self, node: int) -> str:
         """The library's number, or that of a minimum that only saddles know."""
-        return str(node) if node < len(self.minima) else f"x{node - len(self.minima)}"
+        return str(node) if node < len(self.minima) else f"x{self._own[node - len(self.minima)]}"
+
+    def node(self, name: str) -> int:
+        """Where a minimum of that name stands in the network."""
+        if not name.startswith("x"):
+            if not 0 <= int(name) < len(self.minima):
+                raise IndexError(f"minimum {name} is not among the library's {len(self.minima)}")
+            return int(name)
+        k = int(name[1:])
+        return self._same[k] if k in self._same else len(self.minima) + self._own.index(k)
 
     def place(self, positions: np.ndarray, energy: float) -> str:
         """The name of a minimum at the end of a way down; a new one where nobody has it."""
@@ -102,6 +115,7 @@ class Landscape:
         for k, (e, x) in enumerate(zip(self.extra_energies, self.extra_positions, strict=True)):
             if abs(e - energy) <= same.energy_window_eV and self.minima.identity.same(x, positions, same.rmsd_max):
                 return f"x{k}"
+        self._own.append(len(self.extra_energies))
         self.extra_energies.append(float(energy))
         self.extra_positions.append(np.array(positions))
         return f"x{len(self.extra_energies) - 1}"
@@ -130,14 +144,29 @@ class Landscape:
         self._write({"minimum": self.name_of(node), "frequencies_cm1": np.round(frequencies_cm1, 3).tolist(), "potential": self.potential})
         self.frequencies[node] = np.asarray(frequencies_cm1)
 
-    def _node(self, name: str) -> int:
-        return len(self.minima) + int(name[1:]) if name.startswith("x") else int(name)
+    def _look_up(self) -> None:
+        """Find the minima that only saddles knew in a library that has grown since, and hold the saddles' ends against what there is."""
+        same = self.minima.sameness
+        self._same, self._own = {}, []
+        for k, (e, x) in enumerate(zip(self.extra_energies, self.extra_positions, strict=True)):
+            index, match, _ = self.minima.find(x, e)
+            if match is not None and match.within(same.rmsd_max):
+                self._same[k] = index
+            else:
+                self._own.append(k)
+        try:
+            for s in self.saddles:
+                for name in s["ends"]:
+                    self.node(name)
+            self.frequencies = {self.node(name): f for name, f in self._named.items()}
+        except (ValueError, IndexError) as error:
+            raise RunFolderError(f"{self.path} belongs to another library ({error}). Remove it to look for saddles anew.") from None
 
     def _take(self, row: dict[str, Any]) -> None:
         if self.potential and row["potential"] != self.potential:
             raise RunFolderError(f"{self.path} holds saddles of {row['potential']}, not of {self.potential}. Remove it to look for saddles anew.")
         if "minimum" in row:
-            self.frequencies[self._node(row["minimum"])] = np.array(row["frequencies_cm1"], dtype=float)
+            self._named[row["minimum"]] = np.array(row["frequencies_cm1"], dtype=float)
             return
         for e in row["minima"]:
             self.extra_energies.append(_finite(e["energy_eV"]))

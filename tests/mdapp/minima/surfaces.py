@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
 
 
 def lennard_jones(items):
@@ -52,3 +53,14 @@ def muller_brown(items):
 
 MULLER_BROWN_MINIMA = np.array([[[-0.558, 1.442, 0.0]], [[0.623, 0.028, 0.0]], [[-0.050, 0.467, 0.0]]])
 MULLER_BROWN_SADDLES = np.array([[-0.822, 0.624, 0.0], [0.212, 0.293, 0.0]])  # energies -0.4066 and -0.7225
+
+
+class LennardJones(Calculator):
+    """The same clusters as an ASE calculator, for `ase:surfaces:LennardJones`."""
+
+    implemented_properties = ["energy", "free_energy", "forces"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        energies, forces = lennard_jones([self.atoms])
+        self.results = {"energy": float(energies[0]), "free_energy": float(energies[0]), "forces": forces[0]}
