@@ -1,4 +1,4 @@
-"""AdamW, and a running mean of the weights. Schedules are in `potentials.training.schedules`."""
+"""AdamW or SOAP, and a running mean of the weights. Schedules are in `potentials.training.schedules`."""
 from __future__ import annotations
 
 import math
@@ -9,16 +9,23 @@ import torch
 from torch import Tensor
 
 from potentials.training.config import OptimiserConfig
+from potentials.training.soap import Soap, matrices_of
 
 
-def build_optimiser(potential: torch.nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
-    """AdamW over all parameters that may change; matrices decay, biases, scales and shifts do not."""
+def build_optimiser(potential: torch.nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """The optimiser over all parameters that may change; matrices decay, biases, scales and shifts do not."""
     parameters = [p for p in potential.parameters() if p.requires_grad]
+    rotated = matrices_of(potential) if config.kind == "soap" else []
+    known = {id(p) for p in rotated}
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": rotated, "weight_decay": config.weight_decay, "matrices": True},
+        {"params": [p for p in parameters if p.ndim >= 2 and id(p) not in known], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate, betas=config.betas, amsgrad=config.amsgrad, fused=True)
+    groups = [g for g in groups if g["params"]]
+    if config.kind == "soap":
+        return Soap(groups, lr=config.learning_rate, betas=config.betas, matrix_betas=config.matrix_betas, refresh=config.refresh)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, amsgrad=config.amsgrad, fused=True)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
