@@ -19,6 +19,7 @@ others the RMSD is that of the best meeting found, an upper bound.
 """
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +38,9 @@ LARGEST_OVER_RMSD = 5.0  # no atom farther from its like than this times the all
 MOST_FEATURES = 512  # numbers in a fingerprint, where the kinds of pairs are not more
 SPREAD = 0.5  # Å; atoms that never move are laid on each other where they reach so far in two directions
 MOST_FRAMES = 256  # starts that are looked at for a structure whose atoms can all be exchanged
+PORTION = 16  # of them looked at together, where the first that makes the two one will do
 MOST_TRIED = 24  # of them refined, the most promising first
+HOPELESS = 3.0  # times the allowed RMSD, before a start is refined
 MOST_ROUNDS = 30
 
 
@@ -75,7 +78,7 @@ class Identity:
         self.is_chiral = len(stereocentres(self.numbers, self.bonds)) > 0
         self.mirror_is_one = mirror == "one" or (mirror == "auto" and not self.is_chiral)
         self._anchors = np.flatnonzero(self.symmetry.fixed)
-        self._pairs, self._kinds, self._blocks, self._weights = _pair_kinds(self.symmetry.labels, self.numbers)
+        self._pairs, self._kinds, self._blocks, self._weights = _pair_kinds(self.symmetry)
 
     @classmethod
     def of(cls, atoms: Atoms, mirror: Mirror = "auto") -> Identity:
@@ -91,6 +94,7 @@ class Identity:
 
     @property
     def n_features(self) -> int:
+        """Numbers in a fingerprint: one for every pair of atoms of a small molecule, about 1000 at most."""
         return len(self._weights)
 
     def fingerprint(self, positions: np.ndarray) -> np.ndarray:
@@ -129,16 +133,17 @@ class Identity:
         place = a.mean(axis=0)
         a, b = a - place, b - b.mean(axis=0)
         best: Match | None = None
-        for mirrored in (False, True) if self.mirror_is_one else (False,):
-            hand = -b if mirrored else b
-            for start in self._starts(a, hand):
+        hands = [(mirrored, -b if mirrored else b) for mirrored in ((False, True) if self.mirror_is_one else (False,))]
+        for starts in itertools.zip_longest(*(self._starts(a, hand, rmsd_max) for _, hand in hands)):
+            for (mirrored, hand), start in zip(hands, starts):
+                if start is None:
+                    continue
                 found = self._refined(a, hand, start, mirrored, place)
                 if best is None or found.rmsd < best.rmsd:
                     best = found
                 if best.rmsd < 1e-9 or (rmsd_max is not None and best.within(rmsd_max)):
                     return best
-        assert best is not None
-        return best
+        return best or self._refined(a, b, b @ rotation(a, b), False, place)
 
     def _refined(self, a: np.ndarray, b: np.ndarray, turned: np.ndarray, mirrored: bool, place: np.ndarray) -> Match:
         """The best permutation and the best rotation in turn, from b as it is turned, until neither changes."""
@@ -153,8 +158,11 @@ class Identity:
         apart = np.linalg.norm(turned[seen] - a, axis=1)
         return Match(float(np.sqrt(np.mean(apart**2))), float(apart.max()), seen, mirrored, turned[seen] + place)
 
-    def _starts(self, a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
-        """b turned in the ways from which a search begins; both centred."""
+    def _starts(self, a: np.ndarray, b: np.ndarray, rmsd_max: float | None) -> Iterator[np.ndarray | None]:
+        """b turned in the ways from which a search begins, both centred; now and then None, so that the other hand has its turn.
+
+        Where only what is one matters, hopeless ones are left out.
+        """
         n = len(a)
         if n <= 2:
             yield b @ rotation(a, b)
@@ -165,8 +173,11 @@ class Identity:
             yield (b - q) @ rotation(a[k] - p, b[k] - q) + p
             yield b @ rotation(a, b)
             return
-        yield b @ rotation(a, b)
-        yield from _frames(a, b, self.symmetry.labels)
+        far = np.inf if rmsd_max is None else HOPELESS * rmsd_max
+        as_given = b @ rotation(a, b)
+        if np.linalg.norm(as_given - a) <= np.sqrt(n) * far:
+            yield as_given
+        yield from _frames(a, b, self.symmetry.labels, far)
 
     def _checked(self, positions: np.ndarray) -> np.ndarray:
         x = np.asarray(positions, dtype=float)
@@ -183,8 +194,11 @@ def rotation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return u @ vt
 
 
-def _frames(a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
-    """b turned so that two of its atoms, seen from the centroid, lie like two chosen atoms of a; the most promising first."""
+def _frames(a: np.ndarray, b: np.ndarray, labels: np.ndarray, rmsd_max: float) -> Iterator[np.ndarray | None]:
+    """b turned so that two of its atoms, seen from the centroid, lie like two chosen atoms of a; the most promising first.
+
+    Those in which the atoms are farther from their nearest likes than `rmsd_max` (rms, Å) are left out.
+    """
     radius_a, radius_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     around_a, around_b = (np.sort(np.sqrt(_squares(x, x)), axis=1) for x in (a, b))
     mismatch = (np.sqrt(np.mean((around_a[:, None] - around_b[None]) ** 2, axis=2)) if len(a) <= 400 else 0.0) + np.abs(radius_a[:, None] - radius_b)
@@ -206,9 +220,14 @@ def _frames(a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> Iterator[np.nda
     best = best[np.isfinite(score.ravel()[best])]
     first, second = np.unravel_index(best, score.shape)
     turns = _frame(b[first], b[second]) @ np.swapaxes(_frame(a[u][None], a[v][None]), 1, 2)  # (n, 3, 3)
-    lower = np.array([_least_cost(a, b @ turn, labels) for turn in turns])
-    for k in np.argsort(lower, kind="stable")[:MOST_TRIED]:
-        yield b @ turns[k]
+    tried = 0
+    for part in (turns[k : k + PORTION] for k in range(0, len(turns), PORTION)) if np.isfinite(rmsd_max) else (turns,):
+        lower = np.array([_least_cost(a, b @ turn, labels) for turn in part])
+        promising = [k for k in np.argsort(lower, kind="stable") if lower[k] <= len(a) * rmsd_max**2]
+        for k in promising[: max(0, MOST_TRIED - tried)]:
+            yield b @ part[k]
+        tried += len(promising)
+        yield None
 
 
 def _frame(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -235,25 +254,27 @@ def _second_width(x: np.ndarray) -> float:
     return float(np.sqrt(max(np.linalg.eigvalsh(c.T @ c / len(c))[1], 0.0)))
 
 
-def _pair_kinds(labels: np.ndarray, numbers: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of atoms ordered by their kind (two labels, or two elements where these make too many kinds), and how they are averaged in blocks.
+def _pair_kinds(symmetry: Symmetry) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of atoms ordered by their kind (the labels of the two), and how their distances are summed in blocks.
+
+    Where there are too many kinds, those between the same two stretches of the molecule become one: mean distances between fragments tell shapes apart best.
 
     Returns
     -------
     i, j (n_pairs,); kind (n_pairs,) of each pair, rising; first pair of each block (n_features,); weight of each block's sum (n_features,).
     """
-    n = len(labels)
-    i, j = np.triu_indices(n, 1)
-    for of in (labels, np.unique(numbers, return_inverse=True)[1]):
-        low, high = np.minimum(of[i], of[j]), np.maximum(of[i], of[j])
-        kinds, kind = np.unique(low * (of.max(initial=0) + 1) + high, return_inverse=True)
+    walk = np.concatenate([copies[0] for _, copies in symmetry.kinds])  # along the molecules
+    _, first = np.unique(symmetry.labels[walk], return_index=True)
+    place = np.argsort(np.argsort(first))[symmetry.labels]  # labels in the order of the walk
+    i, j = np.triu_indices(len(place), 1)
+    for stretch in itertools.count(1):
+        part = place // stretch
+        kinds, kind = np.unique(np.minimum(part[i], part[j]) * len(place) + np.maximum(part[i], part[j]), return_inverse=True)
         if len(kinds) <= MOST_FEATURES:
             break
     order = np.argsort(kind, kind="stable")
     i, j, kind = i[order], j[order], kind[order]
     size = max(1, -(-len(kind) // MOST_FEATURES))
-    blocks: list[int] = []
-    for begin, end in zip(np.searchsorted(kind, range(len(kinds))), np.searchsorted(kind, range(len(kinds)), side="right")):
-        blocks += range(int(begin), int(end), size)
-    lengths = np.diff([*blocks, len(kind)])
-    return (i, j), kind.astype(float), np.array(blocks, dtype=np.int64), 1.0 / (np.sqrt(lengths) * n) if len(blocks) else np.zeros(0)
+    ends = np.searchsorted(kind, np.arange(len(kinds) + 1))
+    blocks = np.concatenate([np.arange(a, b, size) for a, b in zip(ends[:-1], ends[1:])] or [np.zeros(0, dtype=np.int64)])
+    return (i, j), kind.astype(float), blocks, 1.0 / (np.sqrt(np.diff(np.append(blocks, len(kind)))) * len(place))

@@ -31,6 +31,7 @@ import numpy as np
 from ase import Atoms
 
 from mdapp.errors import RunFolderError
+from mdapp.minima.records import MOVE_BYTES
 from mdapp.trajectory.files import replacing
 from mdapp.trajectory.hdf5 import image_of, make_room, open_plain
 from mdapp.trajectory.layout import Field, Layout
@@ -39,9 +40,9 @@ FORMAT = 1
 LIBRARY = ("v110", "v110")
 CHUNK_BYTES = 1 << 16
 NAMES = ("atomtypes", "residuenames", "residuenumbers", "residueindex", "chainindex")
-MOVE = "S48"  # the name of a move
+INFO_KEPT = ("charge", "spin", "multiplicity")  # of the start
 NEW, VISIT, FREQUENCIES = 0, 1, 2  # kinds of events
-_ORIGIN = {"parent": "<i8", "walker": "<i8", "evaluation": "<i8", "move": MOVE}
+_ORIGIN = {"parent": "<i8", "walker": "<i8", "evaluation": "<i8", "move": f"S{MOVE_BYTES}"}
 _VISIT = {"minimum": "<i8", **_ORIGIN, "energy": "<f8", "distance": "<f8"}
 
 
@@ -77,7 +78,7 @@ def create(path: Path, header: Header, n_features: int) -> None:
     from mdapp import version
 
     n, atoms = len(header.reference), header.reference
-    info = {key: value for key, value in atoms.info.items() if isinstance(value, (str, bool, int, float)) and key in ("charge", "spin", "multiplicity", "title")}
+    info = {key: value for key, value in atoms.info.items() if key in INFO_KEPT and isinstance(value, (bool, int, float))}
     with image_of(libver=LIBRARY) as (file, image):
         file.attrs.update({
             "program": np.bytes_(f"mdapp {version()}".encode()), "format": FORMAT, "library_id": np.bytes_(header.library_id.encode()), "n_events": 0,
@@ -91,7 +92,7 @@ def create(path: Path, header: Header, n_features: int) -> None:
             _whole(file, f"names/{name}", np.char.encode(values.astype(str), "utf-8") if values.dtype.kind in "UO" else values)
         _growing(file, "minima/positions", (n, 3), "<f8", "angstrom")
         _growing(file, "minima/energy", (), "<f8", "eV")
-        _growing(file, "minima/fingerprint", (n_features,), "<f8", "angstrom")
+        _growing(file, "minima/fingerprint", (n_features,), "<f4", "angstrom")
         _growing(file, "minima/frequencies_cm1", (3 * n,), "<f8", "1/cm", np.nan)
         _growing(file, "minima/visits", (), "<i8", "")
         for name, kind in _ORIGIN.items():

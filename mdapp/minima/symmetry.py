@@ -14,8 +14,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -25,6 +26,7 @@ from mdapp.topology import molecules
 
 MOST_ELEMENTS = 20_000  # of one factor of a core's group; beyond, its members are searched greedily
 MOST_TRIES = 200_000  # steps of one search for an automorphism
+FEW = 48  # automorphisms of a molecule that are listed, to compare many copies of it at once
 SMALL = 4  # so many children are assigned by trying all orders
 
 
@@ -93,11 +95,20 @@ class Symmetry:
                 rows, columns = linear_sum_assignment(cost[np.ix_(atoms, atoms)])
                 p[atoms[rows]] = atoms[columns]
             else:
-                trial = [[kind.best(cost[np.ix_(a, b)]) for b in copies] for a in copies]
-                rows, columns = linear_sum_assignment(np.array([[total for total, _ in row] for row in trial]))
-                for a, b in zip(rows, columns):
-                    p[copies[a]] = copies[b][trial[a][b][1]]
+                totals, chosen = _between_copies(kind, copies, cost)
+                for a, b in zip(*linear_sum_assignment(totals)):
+                    p[copies[a]] = copies[b][chosen(a, b)]
         return p
+
+
+def _between_copies(kind: _Kind, copies: np.ndarray, cost: np.ndarray) -> tuple[np.ndarray, Callable[[int, int], np.ndarray]]:
+    """The least cost (n_copies, n_copies) of laying each copy of a molecule on each, and the permutation that has it, by the numbers of the two."""
+    if kind.elements is not None:  # few automorphisms: all pairs of copies at once
+        each = np.stack([sum(cost[np.ix_(copies[:, k], copies[:, image])] for k, image in enumerate(element)) for element in kind.elements])
+        best = each.argmin(axis=0)
+        return each.min(axis=0), lambda a, b: kind.elements[best[a, b]]
+    trial = [[kind.best(cost[np.ix_(a, b)]) for b in copies] for a in copies]
+    return np.array([[total for total, _ in row] for row in trial]), lambda a, b: trial[a][b][1]
 
 
 @dataclass(frozen=True)
@@ -228,24 +239,37 @@ class _Kind:
         self.factors = [self._listed(f, local) for f in _factors(_generators(graph, molecule))]
         moved = {int(a) for f in self.factors for a in f.atoms}
         self.core = [local[a] for a in molecule.core if local[a] not in moved]  # what no automorphism of the core moves
-        self.order = math.prod([len(f.images) for f in self.factors] + [self._tree_order(local[a]) for a in molecule.core])
+        self.order: int = math.prod([len(f.images) for f in self.factors] + [self._tree_order(local[a]) for a in molecule.core])
+
+    @cached_property
+    def elements(self) -> np.ndarray | None:
+        """All automorphisms (order, n_atoms) of the list, where they are few."""
+        if self.order > FEW:
+            return None
+        n = len(self.code)
+        swaps = []
+        for near in self.children:
+            for a, b in itertools.pairwise(near):
+                if self.code[a] == self.code[b]:
+                    swap = np.arange(n)
+                    swap[a : a + self.size[a]], swap[b : b + self.size[b]] = np.arange(b, b + self.size[b]), np.arange(a, a + self.size[a])
+                    swaps.append(swap)
+        for factor in self.factors:
+            for image in factor.images:
+                move = np.arange(n)
+                for a, b in zip(factor.atoms.tolist(), factor.atoms[image].tolist()):
+                    move[a : a + self.size[a]] = np.arange(b, b + self.size[b])
+                swaps.append(move)
+        return np.array(_closure([tuple(s.tolist()) for s in swaps], n, FEW))
 
     @staticmethod
     def _listed(generators: list[dict[int, int]], local: dict[int, int]) -> _Factor:
         atoms = sorted({local[a] for g in generators for a in g})
         place = {a: k for k, a in enumerate(atoms)}
         moves = [tuple(place[{local[a]: local[b] for a, b in g.items()}.get(x, x)] for x in atoms) for g in generators]
-        identity = tuple(range(len(atoms)))
-        found, waiting = {identity}, [identity]
-        while waiting and len(found) <= MOST_ELEMENTS:
-            one = waiting.pop()
-            for move in moves:
-                new = tuple(move[k] for k in one)
-                if new not in found:
-                    found.add(new)
-                    waiting.append(new)
+        found = _closure(moves, len(atoms), MOST_ELEMENTS)
         complete = len(found) <= MOST_ELEMENTS
-        return _Factor(np.array(atoms), np.array(sorted(found) if complete else [identity, *moves]), complete)
+        return _Factor(np.array(atoms), np.array(found if complete else [range(len(atoms)), *moves]), complete)
 
     def _tree_order(self, k: int) -> int:
         alike: dict[int, int] = defaultdict(int)
@@ -315,6 +339,20 @@ class _Kind:
         for k, j in enumerate(order):
             self._match(cost, ours[k], theirs[j], p)
         return sum(table[k][order[k]] for k in range(n))
+
+
+def _closure(moves: list[tuple[int, ...]], n: int, most: int) -> list[tuple[int, ...]]:
+    """All products of permutations of n things; more than `most` where there are more."""
+    identity = tuple(range(n))
+    found, waiting = {identity}, [identity]
+    while waiting and len(found) <= most:
+        one = waiting.pop()
+        for move in moves:
+            new = tuple(move[k] for k in one)
+            if new not in found:
+                found.add(new)
+                waiting.append(new)
+    return sorted(found)
 
 
 def _generators(graph: _Graph, molecule: _Molecule) -> list[dict[int, int]]:
