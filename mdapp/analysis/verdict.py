@@ -40,7 +40,7 @@ def relaxations_of(length_fs: float, method: str, friction_per_ps: float, thermo
     """
     if method in ("nvt-langevin", "nvt-andersen", "npt-langevin"):
         return length_fs * friction_per_ps / 1000.0
-    return length_fs / max(thermostat_time_fs, FLOW_FS) if method in ("nvt-csvr", "nvt-nose-hoover", "npt-mtk") else None
+    return length_fs / max(thermostat_time_fs, FLOW_FS) if method in ("nvt-csvr", "nvt-nose-hoover", "npt-mtk", "npt-c-rescale") else None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class Ensemble(Protocol):
     title: ClassVar[str]  # what it is, for the header of a run
 
     # An ensemble whose bath can follow a schedule has `set_temperature(dynamics, temperature_K)` too; it must not make the conserved energy jump.
+    # One whose bath multiplies momenta has `still(dynamics)`: it is called every hundred steps and takes out the drift and the spin of the whole, which
+    # begin with rounding and which random factors would make grow without bound (a flying ice cube after some nanoseconds).
 
     def dynamics(self, atoms: Atoms, timestep_fs: float, rng: np.random.Generator) -> MolecularDynamics:
         """The integrator. `atoms` carries its calculator and its starting momenta."""
@@ -79,15 +81,21 @@ def require_finite(**options: float) -> None:
             raise ValueError(f"{name} must be a finite number, got {value!r}.")
 
 
-def require_cell(atoms: Atoms, name: str) -> None:
-    """A constant-pressure ensemble needs a box in all three directions, and nothing tied to a place in it."""
+def require_box(atoms: Atoms, name: str) -> None:
+    """A constant-pressure ensemble needs a box in all three directions, and no atom tied to a place in it."""
     if not atoms.pbc.all() or not atoms.cell.volume > 0:
         pbc = ", ".join(str(bool(p)) for p in atoms.pbc)
         raise ValueError(f"{name} needs a cell that is periodic in three directions, but pbc is ({pbc}) and the volume "
                          f"{atoms.cell.volume:g} Å³. Give the structure a cell, or choose an nvt ensemble.")
-    if atoms.constraints:
-        what = "bonds at their length" if n_bonds_held(atoms) else "atoms fixed"
-        raise ValueError(f"{name} cannot hold {what} while the cell changes. Remove the constraint, or choose an nvt ensemble.")
+    if constrained(atoms)[0]:
+        raise ValueError(f"{name} cannot hold atoms fixed while the cell changes. Remove the constraint, or choose an nvt ensemble.")
+
+
+def require_cell(atoms: Atoms, name: str) -> None:
+    """The same, for one that moves each atom with the cell: it would stretch what is tied."""
+    require_box(atoms, name)
+    if n_bonds_held(atoms):
+        raise ValueError(f"{name} cannot hold bonds at their length while the cell changes. Remove the constraint, or choose npt-c-rescale or an nvt ensemble.")
 
 
 def require_freedom(dof: int, name: str) -> None:

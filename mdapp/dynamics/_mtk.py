@@ -15,6 +15,7 @@ from mdapp.dynamics._base import State
 from mdapp.dynamics._chain import integrate_chain
 from mdapp.dynamics._nose_hoover import Chain
 from mdapp.dynamics._strains import Strains
+from mdapp.dynamics._velocities import still
 
 SYMMETRIC_STRAINS = 6
 
@@ -64,6 +65,11 @@ class _Counted:
 
     def get_conserved_energy(self) -> float:
         return super().get_conserved_energy() - self.jumps
+
+    def still(self) -> None:
+        """Takes out the drift of the whole."""
+        still(self.atoms)
+        self._p = self.atoms.get_momenta()
 
     def _integrate_q(self, delta: float) -> None:
         super()._integrate_q(delta)

@@ -15,6 +15,7 @@ from mdapp.dynamics._constraints import NotSolved, held_bonds, n_bonds_held
 from mdapp.frame import Frame, named
 from mdapp.observables import kinetic_energy, pressure, temperature_K
 
+STILLED = 100  # steps between two times that an ensemble which multiplies momenta takes out the motion of the whole
 RUNAWAY_A = 1.5  # no atom of a sound run moves so far in one step; after such a leap the next call of the potential may never return
 PER_ATOM = ("charges", "dipoles", "magmoms")  # results of the calculator that a written frame carries along
 DOUBTS = ("forces_spread", "domain_distance", "energy_spread", "extrapolations", "overshoot")  # what a potential says of its own uncertainty: in every frame, for the guards
@@ -59,6 +60,7 @@ class ASEStepper:
         if schedule is not None:
             require_steerable(ensemble)
         self.degrees_of_freedom = degrees_of_freedom_of(ensemble, atoms)
+        self._stills = hasattr(ensemble, "still")
         self._build(1)
         self.step_number = 0
         self._bonds = held_bonds(atoms)  # the pull of bonds of fixed length is in no stress, so that there is no pressure to report
@@ -103,6 +105,8 @@ class ASEStepper:
         self.step_number += 1
         for _ in range(self.substeps):
             self._substep()
+        if self._stills and self.step_number % STILLED == 0:
+            self.ensemble.still(self.dynamics)
 
     def _substep(self) -> None:
         try:

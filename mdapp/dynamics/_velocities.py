@@ -45,12 +45,26 @@ def draw_momenta(atoms: Atoms, temperature_K: float, rng: np.random.Generator, d
         dof = degrees_of_freedom(len(atoms), translation_removed=True, rotation_removed=usual, n_fixed=fixed, n_bonds=bonds,
                                  rotations=rotations.count)
     alone = len(atoms) == 1 and dof == 3  # its drift is all that a single atom has
-    if not fixed and not alone:
-        p = without_drift(p, masses)
-    if not alone:
-        p = without_spin(p, positions, masses) if usual else without_turning(p, positions, masses, rotations)
-    p[fixed_atoms(atoms)] = 0.0  # to the last bit
+    p = p if alone else at_rest_as_a_whole(atoms, p)
+    p[fixed_atoms(atoms)] = 0.0
     return rescaled(p, masses, temperature_K, dof) if exact else p
+
+
+def at_rest_as_a_whole(atoms: Atoms, momenta: np.ndarray) -> np.ndarray:
+    """Momenta (n_atoms, 3) without those motions of the whole that the forces between atoms leave alone."""
+    masses, fixed = atoms.get_masses(), fixed_atoms(atoms)
+    if not len(fixed):
+        momenta = without_drift(momenta, masses)
+    if not len(fixed) and not atoms.pbc.any():
+        return without_spin(momenta, atoms.positions, masses)
+    momenta = without_turning(momenta, atoms.positions, masses, turning(atoms))
+    momenta[fixed] = 0.0  # to the last bit
+    return momenta
+
+
+def still(atoms: Atoms) -> None:
+    """Takes the motion of the whole out of the atoms' momenta."""
+    atoms.set_momenta(at_rest_as_a_whole(atoms, atoms.get_momenta()), apply_constraint=False)
 
 
 def without_drift(momenta: np.ndarray, masses: np.ndarray) -> np.ndarray:

@@ -60,6 +60,9 @@ class MTK:
     def set_temperature(self, dynamics: IsotropicMTK | FlexibleMTK, temperature_K: float) -> None:
         dynamics.set_temperature(temperature_K)
 
+    def still(self, dynamics: IsotropicMTK | FlexibleMTK) -> None:
+        dynamics.still()
+
     def conserved_energy(self, dynamics: IsotropicMTK | FlexibleMTK) -> float:
         """E_pot + E_kin + P V + kinetic energy of the cell + energies of both thermostat chains."""
         return dynamics.get_conserved_energy()

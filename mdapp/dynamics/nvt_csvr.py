@@ -19,6 +19,7 @@ from ase.md.bussi import Bussi
 
 from mdapp.dynamics._base import State, degrees_of_freedom_of, require_freedom, require_motion, require_positive, total_energy
 from mdapp.dynamics._registry import ensembles
+from mdapp.dynamics._velocities import still
 from mdapp.dynamics._verlet import KeepsForces
 
 
@@ -65,6 +66,9 @@ class CSVR:
 
     def set_temperature(self, dynamics: VelocityRescaling, temperature_K: float) -> None:
         dynamics.set_temperature(temperature_K)
+
+    def still(self, dynamics: VelocityRescaling) -> None:
+        still(dynamics.atoms)
 
     def conserved_energy(self, dynamics: VelocityRescaling) -> float:
         """E_pot + E_kin less the energy that the bath has put in."""

@@ -21,6 +21,7 @@ from ase.md.verlet import VelocityVerlet
 from mdapp.dynamics._base import State, degrees_of_freedom_of, require_freedom, require_motion, require_positive, total_energy
 from mdapp.dynamics._nose_hoover import Chain
 from mdapp.dynamics._registry import ensembles
+from mdapp.dynamics._velocities import still
 from mdapp.dynamics._verlet import KeepsForces
 
 
@@ -73,6 +74,9 @@ class NoseHooverNVT:
 
     def set_temperature(self, dynamics: NoseHooverVerlet, temperature_K: float) -> None:
         dynamics.jumps += dynamics.chain.set_temperature(temperature_K)
+
+    def still(self, dynamics: NoseHooverVerlet) -> None:
+        still(dynamics.atoms)
 
     def conserved_energy(self, dynamics: NoseHooverVerlet) -> float:
         """E_pot + E_kin + energy of the chain."""

@@ -27,6 +27,9 @@ def ensemble_of(config: RunConfig) -> Any:
     }
     fields = {f.name for f in dataclasses.fields(kind)}
     values = {name: value for name, value in offered.items() if name in fields and value is not None}
+    for name, given in (("flexible", config.flexible), ("cell_mask", config.cell_mask)):
+        if given and name not in fields:
+            raise UserError(f"{name} is given, but {config.method} scales the cell as a whole. Leave it out, or use barostat langevin or mtk.")
     return _built(kind, {**values, **pairs(config.ensemble_option, "ensemble_option")}, f"ensemble {config.method}")
 
 

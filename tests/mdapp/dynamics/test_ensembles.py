@@ -15,6 +15,7 @@ THERMOSTATS = [("nvt-langevin", {"friction_per_ps": 20.0}), ("nvt-csvr", {"therm
 SLOWLY = [("nvt-langevin", {"friction_per_ps": 10.0}), ("nvt-csvr", {"thermostat_time_fs": 50.0}),
           ("nvt-nose-hoover", {"thermostat_time_fs": 50.0}), ("nvt-andersen", {"friction_per_ps": 10.0})]
 BOXES = [(name, flexible) for name in ("npt-langevin", "npt-mtk") for flexible in (False, True)]
+ALL_BOXES = [*BOXES, ("npt-c-rescale", None)]  # which knows no other shape
 
 
 def stepper_of(name, atoms, timestep_fs, temperature_K, seed=1, **options):
@@ -168,10 +169,11 @@ def test_fixed_atoms_stay_where_they_are_and_the_rest_is_warm():
 # ---------------------------------------------------------------------------- NPT
 
 
-@pytest.mark.parametrize("name, flexible", BOXES)
+@pytest.mark.parametrize("name, flexible", ALL_BOXES)
 def test_npt_keeps_pressure_temperature_and_its_conserved_energy(name, flexible):
     quick = {"friction_per_ps": 5.0} if name == "npt-langevin" else {}  # half of the start's heat goes into the lattice first
-    stepper = stepper_of(name, argon(5.35), 5.0, 40.0, pressure_bar=1000.0, flexible=flexible, barostat_time_fs=500.0, **quick)
+    shape = {} if flexible is None else {"flexible": flexible}
+    stepper = stepper_of(name, argon(5.35), 5.0, 40.0, pressure_bar=1000.0, barostat_time_fs=500.0, **shape, **quick)
     frames, pressures = [], []
     for n in range(1, 3001):
         stepper.step()
@@ -185,7 +187,7 @@ def test_npt_keeps_pressure_temperature_and_its_conserved_energy(name, flexible)
     conserved = np.array([f.conserved_energy for f in frames])
     assert np.ptp(conserved) / 32 < 0.2e-3  # eV/atom, against 5 meV/atom of the total energy
     shape = frames[-1].cell / volume(frames[-1].cell) ** (1 / 3)
-    assert np.allclose(shape, np.eye(3), atol=1e-12) != flexible
+    assert np.allclose(shape, np.eye(3), atol=1e-12) != bool(flexible)
 
 
 @pytest.mark.parametrize("flexible", [False, True])
@@ -216,6 +218,14 @@ def test_one_step_costs_one_evaluation(name, flexible):
     assert stepper.atoms.calc.calls - before == 10
 
 
+def test_cell_rescaling_costs_one_evaluation_more_each_time_that_the_volume_changes():
+    stepper = stepper_of("npt-c-rescale", argon(), 5.0, 40.0, barostat_time_fs=1000.0)
+    walk(stepper, 1, every=1)
+    before = stepper.atoms.calc.calls
+    walk(stepper, 40, every=40)
+    assert stepper.dynamics.every == 4 and stepper.atoms.calc.calls - before == 50
+
+
 @pytest.mark.parametrize("name", [name for name in ensembles.names() if not ensembles.get(name).needs_cell])
 def test_one_step_without_a_barostat_costs_one_evaluation(name):
     stepper = stepper_of(name, methanol(), 0.5, 300.0)
@@ -240,7 +250,7 @@ def test_senseless_options_are_refused_by_name(name, options, said):
         ensembles.get(name)(**options)
 
 
-@pytest.mark.parametrize("name", ["npt-langevin", "npt-mtk"])
+@pytest.mark.parametrize("name", ["npt-langevin", "npt-mtk", "npt-c-rescale"])
 def test_constant_pressure_without_a_box_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} needs a cell that is periodic in three directions, but pbc is .False, False, False"):
         stepper_of(name, methanol(), 0.5, 300.0)
@@ -341,7 +351,7 @@ def test_two_temperatures_obey_the_boltzmann_ratio(name, options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["npt-langevin", "npt-mtk"])
+@pytest.mark.parametrize("name", ["npt-langevin", "npt-mtk", "npt-c-rescale"])
 def test_volume_fluctuates_by_the_compressibility(name):
     """<dV²> = -kT d<V>/dP. Cells of fixed shape only: a sheared box of 32 atoms gets thinner than twice the toy's cutoff."""
     def volumes(pressure_bar):

@@ -24,14 +24,22 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     molecule("CH3OH").write("m.xyz")
     (bulk("Ar", "fcc", a=5.4, cubic=True) * (2, 2, 2)).write("box.extxyz")
+    wet = molecule("CH3OH") + molecule("CH3OH")
+    wet.positions[6:] += [5, 5, 5]
+    wet.set_cell([10, 10, 10])
+    wet.pbc = True
+    wet.write("wet.extxyz")
 
 
 def settings(method, **changes):
     family, _, part = method.partition("-")
     chosen = {"nvt": {"thermostat": part}, "npt": {"barostat": part}}.get(family, {})
     held = {} if family == "npt" else {"freeze": "O"}
+    system = BOX if family == "npt" else MOLECULE
+    if method == "npt-c-rescale":  # which moves molecules with their tied bonds, and knows no mask
+        system = {**MOLECULE, "structure": "wet.extxyz", "barostat_time": 100.0}
     legs = {} if family == "nve" else {"anneal": "200K 20fs, 40K 10fs"}
-    return RunConfig(**{**(BOX if family == "npt" else MOLECULE), "ensemble": family, **chosen, **held, **legs, **QUICK, **changes})
+    return RunConfig(**{**system, "ensemble": family, **chosen, **held, **legs, **QUICK, **changes})
 
 
 class Cuts:
@@ -130,7 +138,10 @@ def test_the_header_says_what_was_done_to_the_system(capsys):
     ({"freeze": "all"}, "freeze holds all 6 atoms", 2), ({"freeze": "9"}, "whose atoms are 0 to 5", 2), ({"freeze": "N"}, "holds no atom of 'N'", 2),
     ({"freeze": "2-5", "constrain_hydrogens": True, "ensemble": "npt"}, "cannot hold atoms", 2), ({"anneal": "300K 1ps", "ensemble": "nve"}, "no thermostat", 2),
     ({"heavy_hydrogens": 4.5}, "less than its hydrogens", 2), ({"ensemble": "npt", "cell_mask": "0,0,0"}, "holds the whole cell", 2),
-    ({"ensemble": "npt", "cell_mask": "1,1,0"}, "the structure has no cell", 2), ({"timestep": 2.5}, "too long", 2), ({"timestep": 4.5, "constrain_hydrogens": True}, "too long", 2),
+    ({"ensemble": "npt", "cell_mask": "1,1,0"}, "the structure has no cell", 2),
+    ({"ensemble": "npt", "barostat": "c-rescale", "flexible": True}, "npt-c-rescale scales the cell as a whole", 2),
+    ({"ensemble": "npt", "barostat": "c-rescale", "cell_mask": "1,1,0"}, "npt-c-rescale scales the cell as a whole", 2),
+    ({"ensemble": "npt", "barostat": "mtk", "constrain_hydrogens": True}, "barostat c-rescale", 2), ({"timestep": 2.5}, "too long", 2), ({"timestep": 4.5, "constrain_hydrogens": True}, "too long", 2),
 ])
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(options, said, code, capsys):
     assert main(words(**options)) == code
