@@ -106,7 +106,7 @@ def parts(work: Path) -> None:
 
 def train(names: Iterable[str], work: Path, scale: float) -> None:
     """Train what is not there, in the order of MODELS or of the names."""
-    from potentials.training import fit
+    from potentials.training.fit import fit
     from potentials.training.config import TrainConfig
     from potentials.typed import from_mapping
 
@@ -121,7 +121,7 @@ def train(names: Iterable[str], work: Path, scale: float) -> None:
             continue
         settings = settings_of(name, work, scale)
         print(f"--- {name}", flush=True)
-        fit.fit(from_mapping(TrainConfig, settings, name), resume=(folder / "last.pt").exists())
+        fit(from_mapping(TrainConfig, settings, name), resume=(folder / "last.pt").exists())
 
 
 def settings_of(name: str, work: Path, scale: float = 1.0) -> dict[str, Any]:
