@@ -213,7 +213,7 @@ class Alarms:
 
     def lets_through(self, verdict: Verdict, step: int) -> bool:
         """Is it time to say so (again)?"""
-        key = f"{verdict.monitor}/{verdict.level}"
+        key = f"{verdict.monitor}/{verdict.level}" + (f"/{verdict.topic}" if verdict.topic else "")
         if step < self._quiet_until.get(key, 0):
             return False
         self._quiet_until[key] = step + self.every

@@ -25,6 +25,7 @@ class Verdict:
     atoms: tuple[int, ...] = ()  # indices from 0, the worst first
     value: float = math.nan
     limit: float = math.nan  # in the unit of `value`
+    topic: str = ""  # of a monitor that speaks of several things: a word for this one; what is told once in a while is told once for each
 
 
 OK = Verdict()

@@ -111,7 +111,8 @@ class BondGraphWatch:
             atoms = dict.fromkeys((proton, giver, taker, *atoms))
         else:
             what = f"bond {named(frame.numbers, pair)} is" + (" broken:" if level == "stop" else "")
-        return Verdict(level, self.monitor, f"{what} {length:.2f} Å long, {said}{others}", tuple(atoms), value, limit)
+        topic = "off" if taker is None else "hop"
+        return Verdict(level, self.monitor, f"{what} {length:.2f} Å long, {said}{others}", tuple(atoms), value, limit, topic)
 
     def _taker(self, pair: tuple[int, int], frame: Frame) -> int | None:
         """The atom to which the hydrogen of a lost bond has a new one; None where it has none, or the bond is of another kind."""
@@ -139,7 +140,7 @@ class BondGraphWatch:
         closest = min(lasting, key=lambda code: now[code])
         pair = divmod(closest, len(frame.numbers))
         reason = f"new bond: {named(frame.numbers, pair)} have come as close as a bond ({now[closest]:.2f} of the sum of covalent radii), limit {self.guard.formed_ratio:g}"
-        return Verdict("warn", self.monitor, reason, pair, now[closest], self.guard.formed_ratio)
+        return Verdict("warn", self.monitor, reason, pair, now[closest], self.guard.formed_ratio, "formed")
 
     def _close(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
         """Pairs of bonded atoms as close as a bond: codes and ratios, (n_pairs,) each."""

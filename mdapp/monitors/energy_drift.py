@@ -60,7 +60,7 @@ class EnergyDriftWatch:
         if abs(jump_meV) <= warn:
             return OK
         level, limit = ("stop", stop) if abs(jump_meV) > stop else ("warn", warn)
-        return Verdict(level, self.monitor, f"conserved energy jumped by {jump_meV:+.0f} meV between two looks, limit {limit:.0f}", (), jump_meV, limit)
+        return Verdict(level, self.monitor, f"conserved energy jumped by {jump_meV:+.0f} meV between two looks, limit {limit:.0f}", (), jump_meV, limit, "jump")
 
     def _drift(self, n_atoms: int) -> Verdict:
         t, energy = np.array(self.recent).T
@@ -73,7 +73,7 @@ class EnergyDriftWatch:
         stops = abs(slope) > self.guard.stop_meV_per_atom_ps
         limit = self.guard.stop_meV_per_atom_ps if stops else self.guard.warn_meV_per_atom_ps
         reason = f"conserved energy drifts by {slope:+.3g} meV/atom/ps over {self.guard.window_fs / 1000:g} ps, limit {limit:g}"
-        return Verdict("stop" if stops else "warn", self.monitor, reason, (), slope, limit)
+        return Verdict("stop" if stops else "warn", self.monitor, reason, (), slope, limit, "drift")
 
     def state(self) -> dict[str, Any]:
         return {"recent": np.array(self.recent, float).reshape(-1, 2)}

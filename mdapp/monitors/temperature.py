@@ -34,13 +34,14 @@ class TemperatureGuard:
     target_K: float | None = None  # of the thermostat; None: the start's, and then nothing is too cold
     average_fs: float = 100.0
     warn_deviations: float = 5.0  # of the mean over `average_fs`, in standard deviations of the instantaneous temperature
-    settle_fs: float = 5000.0  # too cold counts only after this time: a start from a minimum has to warm up
+    settle_fs: float = 5000.0  # too cold counts only after this time: a start from a minimum has to warm up, a strained one to cool down
     stop_factor: float = 3.0  # times the target, or what chance allows so few atoms
+    start_factor: float = 6.0  # the same before `settle_fs`: a start that is some eV off its minimum heats up and is cooled again, as it should be
     false_alarms: float = 1e-3  # chance that a sound run warns of a hot atom: at 166 atoms 15 times the target at first, 25 after 1e7 looks
     atom_stop_factor: float = 60.0  # kinetic temperature of one atom over the target
 
     def __post_init__(self):
-        positive = ("average_fs", "warn_deviations", "stop_factor", "false_alarms", "atom_stop_factor")
+        positive = ("average_fs", "warn_deviations", "stop_factor", "start_factor", "false_alarms", "atom_stop_factor")
         for name, value in ((n, getattr(self, n)) for n in positive + (("target_K",) if self.target_K is not None else ())):
             if not value > 0:
                 raise ValueError(f"{name} must be > 0, got {value:g}.")
@@ -63,7 +64,8 @@ class TemperatureWatch:
         self.looks, self._limit_at, self._atom_limit_K = looks, -1, 0.0
         self.target_K, self.dof, self.recent = target_K, dof, recent  # recent: time in fs and temperature in K
         self.deviation_K = target_K * math.sqrt(2.0 / dof)
-        self.stop_K = target_K * max(self.guard.stop_factor, 2.0 * float(gammainccinv(dof / 2.0, NEVER)) / dof)
+        chance = 2.0 * float(gammainccinv(dof / 2.0, NEVER)) / dof
+        self.stop_K, self.start_stop_K = target_K * max(self.guard.stop_factor, chance), target_K * max(self.guard.start_factor, self.guard.stop_factor, chance)
 
     def look(self, frame: Frame) -> Verdict:
         T = frame.temperature_K
@@ -71,8 +73,9 @@ class TemperatureWatch:
         self.recent.append((frame.time_fs, T))
         while self.recent[0][0] < frame.time_fs - self.guard.average_fs:
             self.recent.popleft()
-        if T > self.stop_K:
-            return Verdict("stop", self.monitor, f"temperature of {T:.0f} K, limit {self.stop_K:.0f}", (), T, self.stop_K)
+        limit = self.start_stop_K if frame.time_fs < self.guard.settle_fs else self.stop_K
+        if T > limit:
+            return Verdict("stop", self.monitor, f"temperature of {T:.0f} K, limit {limit:.0f}", (), T, limit, "all")
         hot = self._hottest_atom(frame)
         return hot if hot.level != "ok" else self._mean(frame)
 
@@ -95,7 +98,7 @@ class TemperatureWatch:
         stops = value > self.guard.atom_stop_factor * self.target_K
         limit = self.target_K * self.guard.atom_stop_factor if stops else warn
         reason = f"{named(frame.numbers, (atom,))} alone has a kinetic temperature of {value:.0f} K, limit {limit:.0f}"
-        return Verdict("stop" if stops else "warn", self.monitor, reason, (atom,), value, limit)
+        return Verdict("stop" if stops else "warn", self.monitor, reason, (atom,), value, limit, "atom")
 
     def _mean(self, frame: Frame) -> Verdict:
         if frame.time_fs - self.recent[0][0] < 0.8 * self.guard.average_fs or len(self.recent) < 3:
@@ -106,7 +109,7 @@ class TemperatureWatch:
         if mean > self.target_K + away or (cold_counts and mean < self.target_K - away):
             limit = self.target_K + math.copysign(away, mean - self.target_K)
             reason = f"temperature of {mean:.0f} K over {self.guard.average_fs:g} fs, target {self.target_K:.0f}, limit {limit:.0f}"
-            return Verdict("warn", self.monitor, reason, (), mean, limit)
+            return Verdict("warn", self.monitor, reason, (), mean, limit, "mean")
         return OK
 
     def state(self) -> dict[str, Any]:

@@ -56,4 +56,4 @@ class UncertaintyWatch(Memoryless):
         if value <= warn:
             return OK
         level, limit = ("warn", warn) if value <= stop else ("stop", stop)
-        return Verdict(level, self.monitor, f"{sentence.format(value, named(frame.numbers, [atom]))}, limit {limit:g}", (atom,), value, limit)
+        return Verdict(level, self.monitor, f"{sentence.format(value, named(frame.numbers, [atom]))}, limit {limit:g}", (atom,), value, limit, name)

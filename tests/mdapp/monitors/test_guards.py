@@ -115,6 +115,14 @@ def test_temperature_far_beyond_the_target_stops():
     assert verdict.level == "stop" and verdict.value == 2500.0 and verdict.limit < 2500.0
 
 
+def test_a_start_above_its_minimum_may_heat_up_for_a_while_and_no_later():
+    """What ACE-ALA-ALA-NME as it comes from a force field does within 15 fs: 1022 K at a target of 300."""
+    big = frame_of(argon(n=4))
+    watch = begun("temperature", big, target_K=300.0)
+    assert [watch.look(at(replace(big, temperature_K=1022.0), t)).level for t in (15.0, 6000.0)] == ["ok", "stop"]
+    assert begun("temperature", big, target_K=300.0).look(at(replace(big, temperature_K=2000.0), 15.0)).level == "stop"
+
+
 @pytest.mark.parametrize("mean, level", [(300.0, "ok"), (420.0, "ok"), (1000.0, "warn")])
 def test_mean_temperature_five_deviations_off_warns(mean, level):
     """9 atoms, 21 degrees of freedom: a deviation is 93 K."""
