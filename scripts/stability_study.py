@@ -1,41 +1,37 @@
 """How long do trajectories hold? A potential on many structures at many temperatures, and the survival curve.
 
-    python scripts/stability_study.py POTENTIAL... --structures A.xyz B.pdb --temperatures 300 500 --time 100ps --output FOLDER
-    python scripts/stability_study.py so3krates.pt --perturb 0.02 0.05 0.1 0.2 --full-rate --structures A.xyz --time 1ps --output FOLDER
+    python scripts/stability_study.py POTENTIAL... --structures A.xyz B.pdb --temperatures 300 500 --time 5ps --output FOLDER
 
-Each run is `mdapp run` with all guards, in a folder of its own under FOLDER; called again, the script leaves finished runs as they are and goes on with interrupted ones. A run has failed when
-a guard stopped it; a run that reached its end, or was interrupted, is censored. FOLDER/survival.csv has a line for each run, FOLDER/survival.png the curves by Kaplan and Meier with their
-95 % bands (Greenwood, on the log-log scale).
+Each run is `mdapp run` with all guards, in a folder of its own under FOLDER. Called again, the script leaves finished runs as they are, goes on with interrupted
+ones, and lengthens finished ones where more time is asked for. A run has failed when a guard stopped it; one that reached its end is censored. Structures that a
+potential does not know are left out by name. FOLDER/survival.csv has a line for each run, FOLDER/survival.png the curves by Kaplan and Meier with their 95 % bands
+(Greenwood, on the log-log scale); `--results` puts both into scripts/results too.
 
-`--perturb` adds copies of each potential whose weights were multiplied by 1 + s x, with x normal: deliberately bad potentials. `--full-rate` writes every step and goes on after alarms, and
-then asks afterwards, with the full record at hand, when a chemist would have stopped: at the first step of a stretch in which a bond of the start is off by more than 0.5 Å for more than
-10 fs, or at which two atoms are closer than 0.6 Å. FOLDER/guards.csv sets that beside the step at which a guard warned first and at which one would have stopped the run.
+`--most 100` lets no run be longer than 100 atoms times ps: large structures run shorter. A PDB file does not state its charge: `--charge chignolin=-2`.
 
-E. L. Kaplan and P. Meier, J. Am. Stat. Assoc. 53, 457 (1958).
+E. L. Kaplan and P. Meier, J. Am. Stat. Assoc. 53, 457 (1958). The units of the table are those of X. Fu et al., Trans. Mach. Learn. Res. (2023).
 """
 from __future__ import annotations
 
 import argparse
 import csv
 import json
-import signal
 import sys
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mdapp.analysis.bonds import bond_lengths
 from mdapp.config import ResumeConfig, RunConfig
-from mdapp.errors import UserError
+from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_STOPPED, UserError
 from mdapp.jobs.resume import resume
 from mdapp.jobs.run import run
 from mdapp.quantities import quantity
-from mdapp.topology.bonds import close_pairs, find_bonds
-from mdapp.trajectory import read_events, read_frames
 
-STRETCHED_A, LASTING_FS, FUSED_A = 0.5, 10.0, 0.6
+NAMED_ATOMS = 6  # of a failure, in the table
 
 
 @dataclass(frozen=True)
@@ -46,49 +42,46 @@ class Trial:
     structure: Path
     temperature_K: float
     seed: int
+    charge: int | None = None  # e; None: what the file states
 
     @property
     def name(self) -> str:
-        return f"{Path(self.potential).stem}/{self.structure.stem}-{self.temperature_K:g}K-{self.seed}"
+        """Its folder. The suffix tells a PDB file from an xyz file of the same name."""
+        return f"{Path(self.potential).stem}/{self.structure.name}-{self.temperature_K:g}K-{self.seed}"
 
 
-def perturbed(spec: str, share: float, folder: Path, seed: int = 1) -> str:
-    """A copy of a potential with each weight multiplied by 1 + share · normal."""
-    import torch
+def one(trial: Trial, folder: Path, time_fs: float, **options: Any) -> dict[str, Any]:
+    """A run, or what is left to do of it; its summary.
 
-    from potentials import load_potential
-    from potentials.checkpoint import save_potential
+    Parameters
+    ----------
+    options : further keys of `RunConfig`, for a run that has not begun.
 
-    path = folder / f"{Path(spec).stem}-perturbed-{share:g}.pt"
-    if not path.exists():
-        potential, noise = load_potential(spec), torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for weight in potential.parameters():
-                weight *= 1.0 + share * torch.randn(weight.shape, generator=noise, dtype=torch.float64).to(weight.dtype)
-        save_potential(path, potential, potential.card)
-    return str(path)
-
-
-def one(trial: Trial, asked: argparse.Namespace) -> dict[str, Any]:
-    """A run, or what is left to do of it; what its summary says."""
-    folder = asked.output / trial.name
-    summary = folder / "summary.json"
-    if summary.exists() and json.loads(summary.read_text())["exit_code"] in (0, 4):
-        return json.loads(summary.read_text())
+    Raises
+    ------
+    UserError : the structure, the potential or the folder cannot be used.
+    """
+    summary, steps = folder / "summary.json", round(time_fs / options.get("timestep", 0.5))
+    if summary.exists():
+        found = json.loads(summary.read_text(encoding="utf-8"))
+        if found["exit_code"] == EXIT_GUARD or (found["exit_code"] == EXIT_FINISHED and found["steps"] >= steps):
+            return found
+        return resume(ResumeConfig(str(folder), steps=max(steps, found["steps"]))).summary
     if (folder / "run.toml").exists():
         return resume(ResumeConfig(str(folder))).summary
-    options = {"every": 1, "on_event": "warn"} if asked.full_rate else {"every": asked.every, "on_event": "stop"}
-    return run(RunConfig(structure=str(trial.structure), potential=(trial.potential,), temperature=trial.temperature_K, time=asked.time_fs, timestep=asked.timestep,
-                         seed=trial.seed, device=asked.device, threads=asked.threads, output=str(folder), **options)).summary  # fmt: skip
+    return run(RunConfig(structure=str(trial.structure), potential=(trial.potential,), temperature=trial.temperature_K, steps=steps, seed=trial.seed,
+                         charge=trial.charge, output=str(folder), **options)).summary  # fmt: skip
 
 
 def row_of(trial: Trial, summary: dict[str, Any]) -> dict[str, Any]:
+    """A line of the table: times in ps, the drift in meV/atom/ps, bonds in Å off their length at the start."""
     failure, deviation = summary["failure"] or {}, summary.get("bond_deviation") or {}
-    atoms = " ".join(a.get("name", f"{a['element']}{a['index']}") for a in failure.get("atoms", [])[:6])
-    return {"potential": Path(trial.potential).stem, "structure": trial.structure.stem, "atoms": summary["n_atoms"], "temperature_K": trial.temperature_K, "seed": trial.seed,
-            "time_ps": failure.get("time_ps", summary["time_ps"]), "failed": int(bool(failure)), "cause": failure.get("monitor", ""), "at": atoms,
-            "largest_bond_deviation_A": deviation.get("largest_A"), "first_beyond_0.5_A_ps": deviation.get("first_beyond_0.5_A_ps"),
-            "drift_meV_atom_ps": summary.get("drift_meV_atom_ps"), "verdict": summary["verdict"], "reason": failure.get("reason", "")}
+    atoms = " ".join(a.get("name", f"{a['element']}{a['index']}") for a in failure.get("atoms", [])[:NAMED_ATOMS])
+    return {"potential": Path(trial.potential).stem, "structure": trial.structure.name, "atoms": summary["n_atoms"], "charge": summary["charge"],
+            "temperature_K": trial.temperature_K, "seed": trial.seed, "time_ps": failure.get("time_ps", summary["time_ps"]), "failed": int(bool(failure)),
+            "cause": failure.get("monitor", ""), "at": atoms, "warned": " ".join(sorted(summary["warnings"])), "largest_bond_deviation_A": deviation.get("largest_A"),
+            "first_beyond_0.5_A_ps": deviation.get("first_beyond_0.5_A_ps"), "drift_meV_atom_ps": summary.get("drift_meV_atom_ps"),
+            "verdict": summary["verdict"], "reason": failure.get("reason", "")}  # fmt: skip
 
 
 def kaplan_meier(times: np.ndarray, failed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -101,128 +94,131 @@ def kaplan_meier(times: np.ndarray, failed: np.ndarray) -> tuple[np.ndarray, np.
 
     Returns
     -------
-    Times (n_failures + 1,) from 0 on, the share, its lower and its upper bound.
+    Times (n + 1 at most,) from 0 on, the share, its lower and its upper bound. Where all that were left have failed nothing bounds the share from below.
     """
-    times, failed = np.asarray(times, float), np.asarray(failed, bool)
-    at = np.unique(times[failed])
-    risk = np.array([(times >= t).sum() for t in at], float)
-    lost = np.array([(failed & (times == t)).sum() for t in at], float)
-    share = np.cumprod(1.0 - lost / risk) if len(at) else np.zeros(0)
-    low, high = np.zeros_like(share), np.ones_like(share)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = np.cumsum(lost / (risk * (risk - lost)))
-        width = 1.96 * np.sqrt(variance) / np.abs(np.log(share))
-        inside = (share > 0) & (share < 1) & np.isfinite(width)
-        low[inside], high[inside] = share[inside] ** np.exp(width[inside]), share[inside] ** np.exp(-width[inside])
-    high[share == 0] = high[np.flatnonzero(share == 0)[0] - 1] if (share == 0).any() and (share > 0).any() else 1.0
-    return np.append(0.0, at), np.append(1.0, share), np.append(1.0, low), np.append(1.0, high)
+    from scipy import stats
+
+    curve = stats.ecdf(stats.CensoredData.right_censored(np.asarray(times, float), ~np.asarray(failed, bool))).sf
+    with warnings.catch_warnings():  # the formula says nothing where the share is 0 or 1
+        warnings.simplefilter("ignore", RuntimeWarning)
+        band = curve.confidence_interval(0.95, method="log-log")
+    at, share = np.append(0.0, curve.quantiles), np.append(1.0, curve.probabilities)
+    low = np.where(share == 1.0, 1.0, np.nan_to_num(np.append(1.0, band.low.probabilities), nan=0.0))
+    high = np.append(1.0, band.high.probabilities)
+    high[(share == 1.0)] = 1.0
+    for k in np.flatnonzero(np.isnan(high)):  # all that were left have failed: no higher than before
+        high[k] = high[k - 1]
+    return at, share, low, high
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> Path:
+def groups_of(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, float], tuple[np.ndarray, np.ndarray]]:
+    """Times in ps and failures (n_runs,) each, by potential and temperature."""
+    keys = dict.fromkeys((r["potential"], r["temperature_K"]) for r in rows)
+    chosen = {key: [r for r in rows if (r["potential"], r["temperature_K"]) == key] for key in keys}
+    return {key: (np.array([r["time_ps"] for r in group], float), np.array([bool(r["failed"]) for r in group])) for key, group in chosen.items()}
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> Path:
     """Survival by potential and temperature."""
     from mdapp.plots import style
 
     colours = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.SKY, style.PURPLE, style.BLACK)
+    groups = groups_of(rows)
     with style.look():
-        figure, axes = style.panel(6.8, 3.8)
-        groups = sorted({(r["potential"], r["temperature_K"]) for r in rows})
-        for colour, (potential, temperature) in zip(colours * len(groups), groups):
-            group = [r for r in rows if (r["potential"], r["temperature_K"]) == (potential, temperature)]
-            times, failed = np.array([r["time_ps"] for r in group]), np.array([bool(r["failed"]) for r in group])
+        figure, axes = style.panel(9.5 if len(groups) > 3 else 6.8, 3.8)
+        for colour, ((potential, temperature), (times, failed)) in zip(colours * len(groups), groups.items()):
             t, share, low, high = kaplan_meier(times, failed)
-            end = max(float(times.max()), float(t[-1]))
-            t, share, low, high = np.append(t, end), np.append(share, share[-1]), np.append(low, low[-1]), np.append(high, high[-1])
-            axes.step(t, share, where="post", color=colour, label=f"{potential}, {temperature:g} K ({int(failed.sum())} of {len(group)} failed)")
+            t, share, low, high = np.append(t, times.max()), np.append(share, share[-1]), np.append(low, low[-1]), np.append(high, high[-1])
+            axes.step(t, share, where="post", color=colour, label=f"{potential}, {temperature:g} K ({int(failed.sum())} of {len(times)} failed)")
             if failed.any():
                 axes.fill_between(t, low, high, step="post", color=colour, alpha=0.12, linewidth=0)
-            axes.plot(times[~failed], np.interp(times[~failed], t, share), "|", color=colour, markersize=9)
+            ended = np.searchsorted(t, times[~failed], side="right") - 1
+            axes.plot(times[~failed], share[ended], "|", color=colour, markersize=9)
         axes.set(xlabel="time / ps", ylabel="share of runs still sound", ylim=(-0.03, 1.05), xlim=(0, None), title="Survival (Kaplan-Meier, 95 %; ticks: ended sound)")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0)) if len(groups) > 3 else axes.legend(loc="best")
-        figure.set_size_inches(9.5, 3.8) if len(groups) > 3 else None
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0)) if len(groups) > 3 else axes.legend(loc="lower left")
         return style.save(figure, path)
 
 
-def chemist_step(folder: Path) -> tuple[int | None, str]:
-    """When somebody who sees every step would have stopped the run, and why; None where there was no reason."""
-    bonds, start, since = None, None, {}
-    for frame in read_frames(folder):
-        if bonds is None:
-            bonds = find_bonds(frame.numbers, frame.positions, frame.cell, frame.pbc)
-            start = bond_lengths(frame.positions[None], bonds, frame.cell, frame.pbc)[0]
-        off = np.abs(bond_lengths(frame.positions[None], bonds, frame.cell, frame.pbc)[0] - start) > STRETCHED_A
-        since = {k: since.get(k, (frame.step, frame.time_fs)) for k in np.flatnonzero(off).tolist()}
-        lasting = [first for first, begun in since.values() if frame.time_fs - begun > LASTING_FS]
-        if lasting:
-            return min(lasting), "bond"
-        if len(close_pairs(frame.positions, frame.cell, frame.pbc, FUSED_A)[2]):
-            return frame.step, "contact"
-    return None, ""
-
-
-def guards_of_run(trial: Trial, folder: Path, timestep_fs: float) -> dict[str, Any]:
-    """The guards' steps beside the chemist's."""
-    events = [e for e in read_events(folder) if e["kind"] in ("guard", "warning")]
-    warned = min((e["step"] for e in events), default=None)
-    acted = min((e["step"] for e in events if e["kind"] == "guard"), default=None)
-    who = {step: next((e["monitor"] for e in events if e["step"] == step), "") for step in (warned, acted)}
-    chemist, why = chemist_step(folder)
-    late = None if chemist is None or acted is None else (acted - chemist) * timestep_fs
-    return {"potential": Path(trial.potential).stem, "structure": trial.structure.stem, "temperature_K": trial.temperature_K, "seed": trial.seed,
-            "warned_step": warned, "warned_by": who[warned], "stopped_step": acted, "stopped_by": next((e["monitor"] for e in events if e["kind"] == "guard" and e["step"] == acted), ""),
-            "chemist_step": chemist, "chemist_saw": why, "guard_late_fs": late}
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
+def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    """A table; it appears whole or not at all."""
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
         out = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         out.writeheader()
         out.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    return part.replace(path)
+
+
+def say(rows: Sequence[dict[str, Any]]) -> None:
+    """The curves in words."""
+    for (potential, temperature), (times, failed) in groups_of(rows).items():
+        t, share, low, high = kaplan_meier(times, failed)
+        held = f"{share[-1]:.2f} survive {t[-1]:.3g} ps (95 %: {low[-1]:.2f} to {high[-1]:.2f})" if failed.any() else f"all survive {times.max():.3g} ps"
+        print(f"{potential}, {temperature:g} K: {len(times)} runs, {times.sum():.4g} ps in all, {int(failed.sum())} failed; {held}")
+
+
+def trials_of(asked: argparse.Namespace) -> list[Trial]:
+    """Potentials by temperatures by structures by seeds; a structure is named in `--charge` by its file's name, with or without its suffix."""
+    stated = dict(word.split("=", 1) for word in asked.charge)
+    unknown = set(stated) - {name for s in asked.structures for name in (s.name, s.stem)}
+    if unknown:
+        raise SystemExit(f"--charge {sorted(unknown)[0]}: no such structure in --structures.")
+    charges = {s: stated.get(s.name, stated.get(s.stem)) for s in asked.structures}
+    return [Trial(p, s, T, seed, None if charges[s] is None else int(charges[s])) for p in asked.potential for T in asked.temperatures
+            for s in asked.structures for seed in asked.seeds]  # fmt: skip
+
+
+def natoms(path: Path) -> int:
+    from mdapp.structure import read_structure
+
+    return len(read_structure(path))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("potential", nargs="+")
     parser.add_argument("--structures", nargs="+", type=Path, required=True)
-    parser.add_argument("--temperatures", nargs="+", type=float, default=[300.0])
+    parser.add_argument("--temperatures", nargs="+", type=float, default=[300.0], help="K")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--time", default="10ps")
-    parser.add_argument("--timestep", type=float, default=0.5)
-    parser.add_argument("--every", type=int, default=100)
-    parser.add_argument("--perturb", nargs="*", type=float, default=[])
-    parser.add_argument("--full-rate", action="store_true")
+    parser.add_argument("--charge", action="append", default=[], metavar="STRUCTURE=Q", help="total charge in e, where a file states none")
+    parser.add_argument("--time", default="10ps", help="of each run")
+    parser.add_argument("--most", type=float, default=float("inf"), metavar="ATOMS*PS", help="no run is longer than this over its number of atoms")
+    parser.add_argument("--timestep", type=float, default=0.5, help="fs")
+    parser.add_argument("--every", type=int, default=100, help="steps between two frames")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--results", action="store_true", help="table and figure to scripts/results too")
     asked = parser.parse_args()
-    asked.time_fs = quantity(asked.time, "fs", "time")
+    time_fs = quantity(asked.time, "fs", "time")
+    options = {"timestep": asked.timestep, "every": asked.every, "device": asked.device, "threads": asked.threads, "compile": asked.compile}
     asked.output.mkdir(parents=True, exist_ok=True)
-    potentials = [*asked.potential, *(perturbed(p, share, asked.output) for p in asked.potential for share in asked.perturb)]
-    trials = [Trial(p, s, T, seed) for p in potentials for T in asked.temperatures for s in asked.structures for seed in asked.seeds]
-    rows, compared = [], []
+    trials, rows = trials_of(asked), []
     for k, trial in enumerate(trials, 1):
         try:
-            summary = one(trial, asked)
+            length_fs = min(time_fs, 1000 * asked.most / natoms(trial.structure))
+            summary = one(trial, asked.output / trial.name, length_fs, **options)
         except UserError as error:
             print(f"{k}/{len(trials)} {trial.name}: left out. {error}", flush=True)
             continue
-        if summary["exit_code"] == 3:
+        if summary["exit_code"] == EXIT_STOPPED:
             print(f"interrupted in {trial.name}; call again to go on", flush=True)
-            sys.exit(128 + signal.SIGINT)
+            sys.exit(EXIT_STOPPED)
         rows.append(row_of(trial, summary))
         print(f"{k}/{len(trials)} {trial.name}: {summary['verdict']} at {rows[-1]['time_ps']:.3g} ps {rows[-1]['reason']}", flush=True)
-        if asked.full_rate:
-            compared.append(guards_of_run(trial, asked.output / trial.name, asked.timestep))
-            print("    " + ", ".join(f"{name} {value}" for name, value in list(compared[-1].items())[4:]), flush=True)
         write(asked.output / "survival.csv", rows)
-    if compared:
-        write(asked.output / "guards.csv", compared)
-    for potential, temperature in sorted({(r["potential"], r["temperature_K"]) for r in rows}):
-        group = [r for r in rows if (r["potential"], r["temperature_K"]) == (potential, temperature)]
-        t, share, low, high = kaplan_meier(np.array([r["time_ps"] for r in group]), np.array([r["failed"] for r in group], bool))
-        print(f"{potential}, {temperature:g} K: {len(group)} runs, {sum(r['time_ps'] for r in group):.4g} ps in all, {sum(r['failed'] for r in group)} failed; "
-              f"share that survives {t[-1]:.3g} ps: {share[-1]:.2f} (95 %: {low[-1]:.2f} to {high[-1]:.2f})")
-    if rows:
-        print(f"{asked.output}/survival.csv and {draw(rows, asked.output / 'survival.png')}")
+    if not rows:
+        sys.exit("No structure could be run.")
+    say(rows)
+    print(f"{asked.output}/survival.csv and {draw(rows, asked.output / 'survival.png')}")
+    if asked.results:
+        from _bench import RESULTS, environment
+
+        RESULTS.mkdir(exist_ok=True)
+        where = {name: value for name, value in environment(asked.threads, asked.device).items() if name in ("date", "commit", "torch", "device")}
+        write(RESULTS / "survival.csv", [{**where, **row} for row in rows])
+        draw(rows, RESULTS / "survival.png")
 
 
 if __name__ == "__main__":
