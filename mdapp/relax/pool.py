@@ -109,9 +109,7 @@ class RelaxationPool:
         """
         if len(atoms) == 0:
             raise ValueError("A structure without atoms cannot be relaxed.")
-        foreign = sorted({type(c).__name__ for c in atoms.constraints if not isinstance(c, FixAtoms)})
-        if foreign:
-            raise ValueError(f"Many structures relax together with fixed atoms only, and this one has {', '.join(foreign)}: relax it by itself.")
+        fixed_atoms(atoms)
         if key in self:
             raise ValueError(f"{key!r} is relaxing already.")
         kept = atoms.copy()
@@ -187,11 +185,7 @@ class RelaxationPool:
         self._members += new
         self._layout = Ragged(np.array([len(m.atoms) for m in self._members]))
         self._x = np.concatenate([self._x, *(m.atoms.positions for m in new)])
-        free = [np.ones((len(m.atoms), 1)) for m in new]
-        for mask, m in zip(free, new, strict=True):
-            for constraint in m.atoms.constraints:
-                mask[constraint.index] = 0.0
-        self._free = np.concatenate([self._free, *free])
+        self._free = np.concatenate([self._free, *(1.0 - fixed_atoms(m.atoms)[:, None] for m in new)])
 
     def _keep(self, stays: np.ndarray) -> None:
         at = self._layout.atoms_of(stays)
@@ -210,6 +204,22 @@ class RelaxationPool:
             fmax = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
             relaxed = Relaxed(atoms, converged, member.steps, energy, fmax, None, reason)
         return Finished(member.key, relaxed, member.steps + 1)
+
+
+def fixed_atoms(atoms: Atoms) -> np.ndarray:
+    """(n_atoms,) bool.
+
+    Raises
+    ------
+    ValueError : a constraint other than FixAtoms.
+    """
+    foreign = sorted({type(c).__name__ for c in atoms.constraints if not isinstance(c, FixAtoms)})
+    if foreign:
+        raise ValueError(f"Only fixed atoms can be held here, and this structure has {', '.join(foreign)}: relax it by itself.")
+    fixed = np.zeros(len(atoms), dtype=bool)
+    for constraint in atoms.constraints:
+        fixed[constraint.index] = True
+    return fixed
 
 
 def system_of(atoms: Atoms) -> System:
