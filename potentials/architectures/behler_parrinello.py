@@ -26,6 +26,7 @@ from potentials.layers.symmetry_functions import SymmetryFunction, SymmetryFunct
 from potentials.layers.symmetry_functions.cutoffs import NAMES as CUTOFFS
 from potentials.layers.symmetry_functions.grids import Grid, functions_of
 from potentials.layers.symmetry_functions.scaling import Mode, Moments, Scaling
+from potentials.layers.symmetry_functions.slopes import slopes
 from potentials.layers.training_statistics import Labelled, energy_left, energy_unit
 from potentials.potential import Outputs, Potential
 
@@ -120,8 +121,11 @@ class BehlerParrinello(Potential):
         return self.outputs(graph).energies
 
     def outputs(self, graph: AtomicGraph) -> Outputs:
+        return self._outputs_of(self._descriptors_by_element(graph), graph)
+
+    def _outputs_of(self, found: list[tuple[Tensor | None, Tensor]], graph: AtomicGraph) -> Outputs:
         parts, outside, atoms = [], [], []
-        for (chosen, G), scaling, network in zip(self._descriptors_by_element(graph), self._scalings, self.networks.values()):
+        for (chosen, G), scaling, network in zip(found, self._scalings, self.networks.values()):
             parts.append(network(scaling(G)))
             with torch.no_grad():
                 beyond = scaling.overshoot(G.detach())
@@ -130,6 +134,39 @@ class BehlerParrinello(Potential):
         e, extrapolation = (_in_order(x, atoms, graph.n_atoms) for x in (parts, outside))
         terms = {"network": e.double() * self.energy_unit, "elements": self.element_energies(graph.numbers)}
         return Outputs(terms["network"] + terms["elements"], terms, extrapolation=extrapolation)
+
+    @property
+    def n_descriptors(self) -> int:
+        """The most that an element has."""
+        return max(len(s.minimum) for s in self._scalings)
+
+    def fixed_descriptors(self, graph: AtomicGraph) -> Tensor:
+        """Descriptors of all atoms before scaling, in the order of their element's functions, filled up with zeros: (n_atoms, n_descriptors)."""
+        found = self._descriptors_by_element(graph)
+        if found[0][0] is None:
+            return found[0][1]
+        wide = [torch.nn.functional.pad(G, (0, self.n_descriptors - G.shape[1])) for _, G in found]
+        return _in_order(wide, [atoms for atoms, _ in found], graph.n_atoms)
+
+    def fixed_slopes(self, graph: AtomicGraph) -> Tensor:
+        """Their derivatives along the vector of each directed edge that leaves the atom: (n_edges, 3, n_descriptors)."""
+        raw = slopes(self.descriptors, graph)
+        if len(self.networks) == 1:
+            return self.descriptors.of_element(raw.flatten(0, 1), 0).view(len(raw), 3, -1)
+        out = raw.new_zeros(len(raw), 3, self.n_descriptors)
+        place = self.descriptors.place.index_select(0, graph.numbers).index_select(0, graph.edges.centres)
+        for k, s in enumerate(self._scalings):
+            chosen, n = torch.nonzero(place == k)[:, 0], len(s.minimum)
+            out[chosen, :, :n] = self.descriptors.of_element(raw.index_select(0, chosen).flatten(0, 1), k).view(-1, 3, n)
+        return out
+
+    def outputs_of_descriptors(self, G: Tensor, graph: AtomicGraph) -> Outputs:
+        """What `outputs` gives, from descriptors as `fixed_descriptors` gives them."""
+        if len(self.networks) == 1:
+            return self._outputs_of([(None, G)], graph)
+        chosen = self._atoms_by_element(graph)
+        found = [(atoms, G.index_select(0, atoms)[:, : len(s.minimum)]) for atoms, s in zip(chosen, self._scalings)]
+        return self._outputs_of(found, graph)  # type: ignore[arg-type]
 
     def overshoot(self, graph: AtomicGraph) -> list[tuple[Tensor, Tensor]]:
         """Of each element: its atoms (n,), and how far each of their descriptors (n, K) is outside the training data; see `Scaling.overshoot`."""
@@ -141,9 +178,11 @@ class BehlerParrinello(Potential):
         raw = self.descriptors(graph, next(self.parameters()).dtype)
         if len(self.networks) == 1:
             return [(None, self.descriptors.of_element(raw, 0))]
+        return [(atoms, self.descriptors.of_element(raw.index_select(0, atoms), k)) for k, atoms in enumerate(self._atoms_by_element(graph))]
+
+    def _atoms_by_element(self, graph: AtomicGraph) -> list[Tensor]:
         place = self.descriptors.place.index_select(0, graph.numbers)
-        chosen = [torch.nonzero(place == k)[:, 0] for k in range(len(self.networks))]
-        return [(atoms, self.descriptors.of_element(raw.index_select(0, atoms), k)) for k, atoms in enumerate(chosen)]
+        return [torch.nonzero(place == k)[:, 0] for k in range(len(self.networks))]
 
     @property
     def _scalings(self) -> list[Any]:

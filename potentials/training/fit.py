@@ -21,21 +21,23 @@ from potentials.checkpoint import load_potential, save_potential
 from potentials.data.dataset import Batch, Dataset, batches
 from potentials.data.loading import made_ahead
 from potentials.potential import Potential
+from potentials.training.advance import advancing, optimiser_for, refuse_what_cannot_be, second_order
 from potentials.training.augmentation import turned_at_random
 from potentials.training.card import card_before_training
 from potentials.training.config import TrainConfig
-from potentials.training.distributed import joined_loss, joined_workers, sum_gradients
+from potentials.training.distributed import joined_workers
 from potentials.training.evaluate import Evaluation, Predict, evaluate, plain_predictor
 from potentials.training.ledger import Ledger, Stability, in_words
 from potentials.training.log import require_tensorboard
 from potentials.training.loss import Prediction
 from potentials.training.metrics import known_errors
-from potentials.training.optimiser import RunningMean, build_optimiser, set_learning_rate, update
+from potentials.training.optimiser import RunningMean, set_learning_rate
 from potentials.training.precision import matrix_products
 from potentials.training.prepare import prepare
 from potentials.training.schedules import learning_rate
 from potentials.training.screen import TrainingScreen
 from potentials.training.state import Position, TrainingError, load_state, restore_state
+from potentials.training.stored_descriptors import plain, with_descriptors
 from potentials.typed import from_mapping, to_mapping
 
 log = logging.getLogger(__name__)
@@ -98,8 +100,10 @@ def fit(
         config = replace(config, device=workers.device)
         training, validation, statistics, potential = prepare(config, screen.line)
         potential.to(config.device)
-        optimiser = build_optimiser(potential, config.optimiser)
-        mean = RunningMean(potential, config.optimiser.ema)
+        training, validation, predictor = with_descriptors(config, potential, training, validation, predictor, screen.line)
+        refuse_what_cannot_be(config, workers, len(training.indices))
+        optimiser = optimiser_for(potential, config.optimiser)
+        mean = RunningMean(potential, 0.0 if second_order(config.optimiser) else config.optimiser.ema)
         position = Position() if saved is None else restore_state(saved, potential, optimiser, mean)
         folder.mkdir(parents=True, exist_ok=True)
         if workers.leads:
@@ -107,6 +111,7 @@ def fit(
         with_forces, with_stress = config.loss.learns_forces, config.loss.stress > 0
         predict_to_learn = predictor(potential, forces=with_forces, stress=with_stress, create_graph=True)
         predict = predictor(potential, forces=True, stress=with_stress, create_graph=False)
+        advance = advancing(config, potential, optimiser, predict_to_learn, workers)
         ledger = Ledger(
             config, folder, potential, optimiser, mean, position, card_before_training(config, training, validation, statistics, potential),
             validation.dataset, _sample(validation.indices, config.validation_frames, config.seed), len(training.indices), predict, screen, stability, workers,
@@ -130,16 +135,12 @@ def fit(
                 if progress >= 1:
                     ended = True
                     break
-                set_learning_rate(optimiser, learning_rate(config.optimiser, position.step, progress, position.reductions))
-                prediction = None if batch is None else predict_to_learn(batch.graph)
-                share = joined_loss(workers, prediction, batch, config.loss, progress)
-                optimiser.zero_grad(set_to_none=True)
-                if share.requires_grad:
-                    share.backward()
-                sum_gradients(workers, potential.parameters())
-                if update(optimiser, config.optimiser.clip):
+                if not second_order(config.optimiser):
+                    set_learning_rate(optimiser, learning_rate(config.optimiser, position.step, progress, position.reductions))
+                step = advance(batch, progress)
+                if step.taken:
                     mean.update()
-                    ledger.count(prediction, batch, workers.sum(share.detach()))
+                    ledger.count(step.prediction, batch, workers.sum(step.loss))
                 else:
                     _count_skipped(position, training.dataset, indices)
                 position.step += 1
@@ -180,7 +181,7 @@ def fit(
             raise TrainingError(f"No validation loss was finite in {position.step} steps, so there is no potential to keep. Try a smaller learning_rate.")
         if not workers.leads:
             return result
-        evaluation = _final_errors(folder, validation.dataset, validation.indices, config, predictor, seen)
+        evaluation = _final_errors(folder, plain(validation.dataset), validation.indices, config, predictor, seen)
         screen.line(f"best.pt is from step {position.best_step}. All {evaluation.errors.frames} validation frames: {in_words(evaluation.errors)}.")
         return replace(result, evaluation=evaluation)
 
@@ -239,7 +240,7 @@ def _count_skipped(position: Position, dataset: Dataset, indices: np.ndarray) ->
 def _refuse_other_settings(before: dict, config: TrainConfig) -> None:
     """What a resumed run may change is how long it goes on, where, and what it shows."""
     free = {"output", "epochs", "max_steps", "max_hours", "print_every", "threads", "device", "prefetch", "compile", "save_every", "tensorboard", "patience"}
-    free |= {"level_of_theory", "energy_zero", "description", "licence"}
+    free |= {"stored_descriptors", "level_of_theory", "energy_zero", "description", "licence"}
     then, now = to_mapping(from_mapping(TrainConfig, before, "last.pt")), to_mapping(config)
     changed = [key for key in now if key not in free and now[key] != then[key]]
     if changed:

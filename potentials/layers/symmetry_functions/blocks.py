@@ -99,12 +99,16 @@ class RadialBlock(Block):
         super().__init__(kind, fc, channels, n_elements, grid)
         self.register_buffer("parameters_of_grid", torch.tensor(self.grid, dtype=torch.float64), persistent=False)
 
+    def terms(self, r: Tensor) -> Tensor:
+        """What a neighbour at the distance r (n,) adds, before its weight: (n, n_grid)."""
+        grid = self.parameters_of_grid.to(r.dtype)
+        values = terms.oscillations(r, grid[:, 0]) if self.kind == "G3" else terms.gaussians(r, grid[:, 0], grid[:, 1])
+        fc = self.fc(r)
+        return values * (0.25 * fc if self.kind == "AEV-R" else fc)[:, None]
+
     def forward(self, p: Pairs, weights: Tensor | None) -> Tensor:
         """Sums over neighbours, (n_atoms, width); weights (n_elements, n_weights) make it (n_atoms, width n_weights)."""
-        grid = self.parameters_of_grid.to(p.d.dtype)
-        values = terms.oscillations(p.d, grid[:, 0]) if self.kind == "G3" else terms.gaussians(p.d, grid[:, 0], grid[:, 1])
-        fc = self.fc(p.d)
-        values = values * (0.25 * fc if self.kind == "AEV-R" else fc)[:, None]
+        values = self.terms(p.d)
         out = values.new_zeros(p.n_atoms * self.n_slots, values.shape[1] * (weights.shape[1] if weights is not None else 1))
         for centre, e, e_neighbour in ((p.i, p.e_i, p.e_j), (p.j, p.e_j, p.e_i)):
             slot = self.slot.index_select(0, e if self.weighted else e * self.n_elements + e_neighbour)
@@ -139,24 +143,25 @@ class AngularBlock(Block):
         self.register_buffer("radial_grid", torch.tensor(radial, dtype=torch.float64), persistent=False)
         self.register_buffer("directions", torch.tensor(directions, dtype=torch.float64), persistent=False)
 
+    def factors(self, cos: Tensor, first: Tensor, second: Tensor, fc: Tensor) -> tuple[Tensor, Tensor]:
+        """What a triple adds, as an outer product: its distances' part (n, n_radial) and its angle's (n, n_zeta n_lam); `fc` is that of both sides."""
+        eta, rs = self.radial_grid.to(cos.dtype).unbind(1)
+        directions = self.directions.to(cos.dtype)
+        if self.kind == "AEV-A":
+            left = terms.gaussians(0.5 * (first + second), eta, rs)
+            return left * (2 * fc)[:, None], terms.aev_angular_factor(cos, directions, self.zetas)
+        sides = [first, second]
+        if self.narrow:
+            third = terms.third_side(first, second, cos)
+            fc = fc * self.fc(third)
+            sides.append(third)
+        left = terms.radial_factor(sides, eta, rs, self.shifted)
+        return left * (2 * fc)[:, None], terms.angular_factor(cos, directions, self.zetas)
+
     def forward(self, t: Triples, weights: Tensor | None) -> Tensor:
         """Sums over pairs of neighbours, (n_atoms, width); weights (n_elements, n_weights) make it (n_atoms, width n_weights)."""
         t, rows = self._wanted(t)
-        eta, rs = self.radial_grid.to(t.cos.dtype).unbind(1)
-        directions = self.directions.to(t.cos.dtype)
-        fc = t.fc[:, self.fc_column]
-        if self.kind == "AEV-A":
-            left = terms.gaussians(0.5 * (t.first + t.second), eta, rs)
-            right = terms.aev_angular_factor(t.cos, directions, self.zetas)
-        else:
-            sides = [t.first, t.second]
-            if self.narrow:
-                third = terms.third_side(t.first, t.second, t.cos)
-                fc = fc * self.fc(third)
-                sides.append(third)
-            left = terms.radial_factor(sides, eta, rs, self.shifted)
-            right = terms.angular_factor(t.cos, directions, self.zetas)
-        left = left * (2 * fc)[:, None]
+        left, right = self.factors(t.cos, t.first, t.second, t.fc[:, self.fc_column])
         if weights is not None:  # after the angle, so that weights run fastest
             g = weights.to(left.dtype)
             g = g.index_select(0, t.code // self.n_elements % self.n_elements) * g.index_select(0, t.code % self.n_elements)

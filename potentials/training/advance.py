@@ -1,0 +1,150 @@
+"""One step of training, by each kind of optimiser: along a gradient, along a line search, or by a Kalman filter.
+
+All of them take a batch and say what was predicted before the step, the loss, and whether a step was taken.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from potentials.data.dataset import Batch
+from potentials.potential import Potential
+from potentials.training.config import LossConfig, OptimiserConfig, TrainConfig
+from potentials.training.distributed import Workers, joined_loss, sum_gradients
+from potentials.training.evaluate import Predict
+from potentials.training.kalman import KalmanFilter
+from potentials.training.loss import Prediction, loss, weights_at
+from potentials.training.optimiser import build_optimiser, update
+from potentials.training.state import TrainingError
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step did."""
+
+    prediction: Prediction | None  # None: this process had no part of the batch
+    loss: Tensor  # this process's share
+    taken: bool
+
+
+Advance = Callable[[Batch | None, float], Step]  # a batch and the part of the training that lies behind
+
+
+def second_order(config: OptimiserConfig) -> bool:
+    """An optimiser that has no learning rate and whose weights are not averaged."""
+    return config.kind in ("lbfgs", "kalman")
+
+
+def optimiser_for(potential: Potential, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """The optimiser of a config over the weights that may change.
+
+    Raises
+    ------
+    TrainingError : too many weights for a Kalman filter.
+    """
+    free = [p for p in potential.parameters() if p.requires_grad]
+    if config.kind == "lbfgs":
+        return torch.optim.LBFGS(free, lr=1.0, max_iter=config.lbfgs_iterations, history_size=config.lbfgs_history, line_search_fn="strong_wolfe",
+                                 tolerance_grad=0.0, tolerance_change=0.0)  # fmt: skip
+    if config.kind == "kalman":
+        try:
+            return KalmanFilter(free, config.kalman)
+        except ValueError as error:
+            raise TrainingError(f"[train.optimiser]: {error}") from error
+    return build_optimiser(potential, config)
+
+
+def refuse_what_cannot_be(config: TrainConfig, workers: Workers, n_frames: int) -> None:
+    """TrainingError where an optimiser is asked for what it cannot do."""
+    name = config.optimiser.kind
+    if not second_order(config.optimiser):
+        return
+    if not workers.alone:
+        raise TrainingError(f"[train.optimiser]: {name} runs in one process; start mdapp train without torchrun.")
+    if name == "lbfgs" and config.batch_size is not None and config.batch_size < n_frames:
+        raise TrainingError(f"[train.optimiser]: lbfgs needs all {n_frames} training frames in one batch, or its line search chases noise; set batch_size = {n_frames}.")
+    extra = [t for t in ("stress", "charges", "dipole") if getattr(config.loss, t) > 0]
+    if name == "kalman" and (extra or config.loss.kind != "mse"):
+        raise TrainingError(f"[train.loss]: kalman learns from squared errors of energies and forces; leave out {', '.join(extra) or 'kind'}.")
+
+
+def advancing(config: TrainConfig, potential: Potential, optimiser: torch.optim.Optimizer, predict: Predict, workers: Workers) -> Advance:
+    """How this training takes a step."""
+    if isinstance(optimiser, KalmanFilter):
+        return _filtered(config.loss, potential, optimiser, predict, config.seed)
+    if isinstance(optimiser, torch.optim.LBFGS):
+        return _line_searched(config.loss, optimiser, predict)
+
+    def along_gradient(batch: Batch | None, progress: float) -> Step:
+        prediction = None if batch is None else predict(batch.graph)
+        share = joined_loss(workers, prediction, batch, config.loss, progress)
+        optimiser.zero_grad(set_to_none=True)
+        if share.requires_grad:
+            share.backward()
+        sum_gradients(workers, potential.parameters())
+        return Step(prediction, share.detach(), update(optimiser, config.optimiser.clip))
+
+    return along_gradient
+
+
+def _line_searched(config: LossConfig, optimiser: torch.optim.LBFGS, predict: Predict) -> Advance:
+    def advance(batch: Batch | None, progress: float) -> Step:
+        assert batch is not None
+        first: list[tuple[Prediction, Tensor]] = []
+
+        def closure() -> Tensor:
+            optimiser.zero_grad(set_to_none=True)
+            prediction = predict(batch.graph)
+            value = loss(prediction, batch, config, progress)
+            value.backward()
+            if not first:
+                first.append((prediction, value.detach()))
+            return value
+
+        optimiser.step(closure)
+        prediction, value = first[0]
+        return Step(prediction, value, bool(torch.isfinite(value)))
+
+    return advance
+
+
+def _filtered(config: LossConfig, potential: Potential, filter: KalmanFilter, predict: Predict, seed: int) -> Advance:
+    """Energies of the batch and some components of its forces are observed together."""
+    unit = float(getattr(potential, "energy_unit", 1.0))
+    k = filter.config
+
+    def advance(batch: Batch | None, progress: float) -> Step:
+        assert batch is not None
+        prediction, weights = predict(batch.graph), weights_at(config, progress)
+        value = loss(prediction, batch, config, progress).detach()
+        per = batch.atom_counts if config.energy_per == "atom" else torch.ones_like(batch.atom_counts)
+        labelled = torch.isfinite(batch.energy)
+        scale = weights["energy"] ** 0.5 / unit / per[labelled]
+        seen, wanted = [prediction.energy[labelled] * scale], [batch.energy[labelled] * scale]
+        if config.learns_forces and prediction.forces is not None:
+            predicted, label = prediction.forces.flatten(), batch.forces.flatten()
+            chosen = _drawn((label - predicted.detach()), k.forces_per_update, k.force_threshold, torch.Generator().manual_seed(1_000_003 * seed + filter.updates))
+            size = (weights["forces"] * len(batch.energy) / max(len(chosen), 1)) ** 0.5 / unit
+            seen.append(predicted[chosen] * size)
+            wanted.append(label[chosen] * size)
+        y, label = torch.cat(seen), torch.cat(wanted)
+        rows = torch.autograd.grad(y, filter.parameters, torch.eye(len(y), dtype=y.dtype, device=y.device), is_grads_batched=True, allow_unused=True)
+        flat = [(torch.zeros(len(y), p.numel(), device=y.device) if g is None else g.flatten(1)).double() for g, p in zip(rows, filter.parameters)]
+        return Step(prediction, value, filter.update(torch.cat(flat, 1), (label - y).detach()))
+
+    return advance
+
+
+def _drawn(error: Tensor, n: int, threshold: float, generator: torch.Generator) -> Tensor:
+    """Indices of n components with a label, those first whose error is above `threshold` RMSE."""
+    there = torch.nonzero(torch.isfinite(error))[:, 0]
+    if n == 0 or len(there) <= n:
+        return there
+    order = there[torch.randperm(len(there), generator=generator).to(there.device)]
+    if threshold > 0:
+        size = error[order].abs()
+        order = order[torch.argsort((size <= threshold * size.square().mean().sqrt()).to(torch.int8), stable=True)]
+    return torch.sort(order[:n])[0]
