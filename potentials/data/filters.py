@@ -25,6 +25,7 @@ class FilterConfig:
     not_molecules: tuple[str, ...] = ()  # none may fit
     subsets: tuple[str, ...] = ()  # parts of a collection (SPICE: "*Dipeptides*"); one must fit
     every: int = 1  # of the file's frames, counted before all else
+    hold_out: int | None = None  # the frames that `every` of this number would take are left out: those of a test set
     limit: int | None = None  # at most so many frames of a file, its first
 
     def __post_init__(self):
@@ -33,6 +34,8 @@ class FilterConfig:
             raise ValueError(f"elements names no element with {', '.join(map(repr, unknown))}; use symbols such as 'C'.")
         if self.every < 1:
             raise ValueError(f"every must be 1 or more, got {self.every}.")
+        if self.hold_out is not None and self.hold_out < 2:
+            raise ValueError(f"hold_out must be 2 or more, got {self.hold_out}.")
         for name in ("limit", "max_atoms", "max_force_eV_A"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -52,6 +55,9 @@ def filtered(structures: Iterable[LabelledStructure], wish: FilterConfig, fallen
         index += 1
         if (index - 1) % wish.every:
             fallen["every"] += 1
+            continue
+        if wish.hold_out is not None and (index - 1) % wish.hold_out == 0:
+            fallen["hold_out"] += 1
             continue
         reason = why_not(s, wish)
         if reason is not None:
