@@ -87,7 +87,7 @@ def narrow(spec: str, structure: Path, frames: int, steps: int, folder: Path, se
               "level_of_theory": f"forces of {spec}", "description": "One conformer alone: bad on purpose.", "potential": TRAINING,
               "data": {name: [str(folder / f"{structure.stem}-{name}.extxyz")] for name in ("train", "validation")}, "loss": {"energy": 0.0, "forces": 1.0},
               "optimiser": {"learning_rate": 4e-3, "warmup_steps": 20, "ema": 0.98}}  # fmt: skip
-    result = train(from_mapping(TrainConfig, config), resume=(out / "last.pt").exists())
+    result = train(from_mapping(TrainConfig, config, "[train]"), resume=(out / "last.pt").exists())
     if result.exit_code == EXIT_STOPPED:
         sys.exit(EXIT_STOPPED)
     (out / "best.pt").rename(path)

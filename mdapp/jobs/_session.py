@@ -244,7 +244,9 @@ def _explained(error: Exception, session: Session) -> Exception:
         return Interrupted(f"{at}: {error}")
     if is_out_of_memory(error):
         session.teller.error(error)
-        return Interrupted(f"{at}: {out_of_memory_words(error, len(session.start.atoms), session.start.config.device)} {again} --device cpu, or on a larger device.")
+        device = session.start.config.device
+        where = ", when there is room." if device == "cpu" else " --device cpu, or on a larger device."
+        return Interrupted(f"{at}: {out_of_memory_words(error, len(session.start.atoms), device)} {again}{where}")
     session.teller.error(error)
     described = RuntimeError(f"{at}: {type(error).__name__}: {first_line(error)}")
     described.run_log = session.teller.path  # type: ignore[attr-defined]

@@ -21,6 +21,7 @@ from mdapp.jobs._charge import ionic_groups, settle_charge
 from mdapp.jobs._compute import device_for, set_threads
 from mdapp.jobs._long_range import settle_long_range
 from mdapp.jobs._plugins import ensemble_of, guards_of
+from mdapp.jobs._memory import out_of_memory_words
 from mdapp.jobs._potential import LoadedPotential, file_hash, first_line, is_out_of_memory, load, settle_promises
 from mdapp.screen import Screen
 from mdapp.structure import Finding, check_start, check_time_step, read_structure
@@ -104,7 +105,7 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
         screen.detail(f"note: {note}")
 
     atoms.calc = potential.calculator
-    force = first_force(atoms, potential, config.structure)
+    force = first_force(atoms, potential, config.structure, config.device)
     start = Start(config, original, atoms, potential, ensemble, guards, bonds, topology_of(original, bonds), file_hash(source), force, "", tuple(warnings),
                   tuple(changes))
     if force > STRAINED and resumed_from is None:
@@ -131,7 +132,7 @@ def _refusal(message: str, config: RunConfig, potential: LoadedPotential) -> Use
     return StructureError(f"{config.structure}: {message}")
 
 
-def first_force(atoms: Atoms, potential: LoadedPotential, source: str) -> float:
+def first_force(atoms: Atoms, potential: LoadedPotential, source: str, device: str) -> float:
     """The largest force on an atom in eV/Å, from the first evaluation.
 
     Raises
@@ -142,8 +143,8 @@ def first_force(atoms: Atoms, potential: LoadedPotential, source: str) -> float:
         energy, forces = atoms.get_potential_energy(), atoms.get_forces(apply_constraint=False)
     except Exception as error:
         if is_out_of_memory(error):
-            advice = "Take --device cpu, --dtype float32 or a smaller system."
-            raise PotentialError(f"Not enough memory for {len(atoms)} atoms with {potential.title}. {advice}") from error
+            advice = f"Take {'' if device == 'cpu' else '--device cpu, '}--dtype float32 or a smaller system."
+            raise PotentialError(f"{potential.title}: {out_of_memory_words(error, len(atoms), device)} {advice}") from error
         raise PotentialError(f"{potential.title} cannot evaluate {source} ({type(error).__name__}): {first_line(error)}") from error
     if not (np.isfinite(energy) and np.isfinite(forces).all()):
         raise PotentialError(f"{potential.title} gives numbers that are not finite for {source}. Check the structure for atoms too close to each other.")
@@ -168,7 +169,7 @@ def _ease(start: Start, screen: Screen, should_stop: Callable[[], bool]) -> None
                              "of relaxation. Check the structure, or relax it with `mdapp relax`.")
     moved = np.linalg.norm(found.atoms.positions - start.atoms.positions, axis=1).max()
     start.atoms.positions = found.atoms.positions
-    start.largest_force = first_force(start.atoms, start.potential, config.structure)
+    start.largest_force = first_force(start.atoms, start.potential, config.structure, config.device)
     start.relaxation = (f"strained start: largest force {force:.3g} eV/Å, relaxed in {found.n_steps} steps to {start.largest_force:.3g}; "
                         f"no atom moved more than {moved:.2f} Å")
     bonds = find_bonds(start.atoms.numbers, start.atoms.positions, start.atoms.cell.array, start.atoms.pbc)

@@ -34,9 +34,10 @@ class TemperatureGuard:
     target_K: float | None = None  # of the thermostat; None: the start's, and then nothing is too cold
     average_fs: float = 100.0
     warn_deviations: float = 5.0  # of the mean over `average_fs`, in standard deviations of the instantaneous temperature
-    settle_fs: float = 5000.0  # too cold counts only after this time: a start from a minimum has to warm up, a strained one to cool down
+    settle_fs: float = 5000.0  # too cold counts only after this time: a start from a minimum has to warm up
     stop_factor: float = 3.0  # times the target, or what chance allows so few atoms
-    start_factor: float = 6.0  # the same before `settle_fs`: a start that is some eV off its minimum heats up and is cooled again, as it should be
+    start_factor: float = 6.0  # the same before `start_fs`: a start that is some eV off its minimum heats up and is cooled again, as it should be
+    start_fs: float = 5000.0
     false_alarms: float = 1e-3  # chance that a sound run warns of a hot atom: at 166 atoms 15 times the target at first, 25 after 1e7 looks
     atom_stop_factor: float = 60.0  # kinetic temperature of one atom over the target
 
@@ -73,7 +74,7 @@ class TemperatureWatch:
         self.recent.append((frame.time_fs, T))
         while self.recent[0][0] < frame.time_fs - self.guard.average_fs:
             self.recent.popleft()
-        limit = self.start_stop_K if frame.time_fs < self.guard.settle_fs else self.stop_K
+        limit = self.start_stop_K if frame.time_fs < self.guard.start_fs else self.stop_K
         if T > limit:
             return Verdict("stop", self.monitor, f"temperature of {T:.0f} K, limit {limit:.0f}", (), T, limit, "all")
         hot = self._hottest_atom(frame)

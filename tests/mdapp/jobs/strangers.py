@@ -42,6 +42,17 @@ class FullDevice(Argon):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 9.10 GiB is free.")
 
 
+class FullAtOnce(Argon):
+    """Argon that finds no room on its device at all; the words are those of torch 2.13."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        import torch
+
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 600.00 MiB. GPU 0 has a total capacity of 23.64 GiB of which 200.44 MiB is free. Including non-PyTorch "
+                                     "memory, this process has 23.40 GiB memory in use. Of the allocated memory 21.97 GiB is allocated by PyTorch, and 1.02 GiB is reserved by "
+                                     "PyTorch but unallocated. If reserved but unallocated memory is large try setting PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True")
+
+
 class Greedy(Argon):
     """Argon that runs out of memory at once."""
 

@@ -157,7 +157,7 @@ XYZ = {
         (foreign, ["ar.xyz", "-p", "x.xyz"], 5, "not a potential of mdapp"),
         (evil, ["ar.xyz", "-p", "x.xyz"], 5, "could run code"),
         (None, ["ar.xyz", "-p", "ase:no.such.module:X"], 5, "cannot import"),
-        (None, ["ar.xyz", "-p", "ase:jobs.strangers:Greedy"], 5, "Not enough memory"),
+        (None, ["ar.xyz", "-p", "ase:jobs.strangers:Greedy"], 5, "not enough memory on cpu for 13 atoms"),
         (None, ["ar.xyz", "-p", "ase:jobs.strangers:NoNumber"], 5, "not finite"),
         (None, ["ar.xyz", "-p", "ase:ase.calculators.emt:EMT"], 5, "cannot evaluate"),
         (files("Ar"), ["ar.xyz", "-p", "lj", "-o", "x.xyz"], 2, "is a file"),

@@ -307,3 +307,13 @@ def test_a_device_without_room_is_one_sentence_with_the_size_that_would_fit_and_
     assert "not enough memory on cpu for 13 atoms: 90 GiB are needed and 79.1 are there; about 10 atoms would fit" in said and "mdapp resume b" in said
     assert "Traceback" not in said and len(said.strip().splitlines()) <= 3
     assert load_checkpoint(Path("b")).state["stepper"]["step"] >= 20 and [f.step for f in read_frames("b")][-1] >= 20
+
+
+def test_a_device_without_room_for_the_first_evaluation_says_what_would_fit_and_leaves_nothing(capsys):
+    from mdapp.cli import main
+
+    before = set(Path().iterdir())
+    assert main(["run", "ar.xyz", "-p", "ase:jobs.strangers:FullAtOnce", "--device", "cpu", "--steps", "5", "-o", "b"]) == 5
+    said = capsys.readouterr().err
+    assert "not enough memory on cpu for 13 atoms: 24 GiB are needed and 23.6 are there; about 11 atoms would fit." in said and "smaller system" in said
+    assert "Traceback" not in said and set(Path().iterdir()) == before
