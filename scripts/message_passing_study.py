@@ -43,7 +43,7 @@ def _argon(n: int) -> dict[str, Any]:
         "train": [{"path": "{work}/argon_second.lammpstrj.gz", "filters": {"limit": n}}], "validation": ["{work}/argon_test.lammpstrj.gz"]}}  # fmt: skip
 
 
-TRANSFER = {"cutoff": 6.5, "num_layers": 2, "num_features": 24, "element_embedding": False,
+TRANSFER = {"head": "pair", "cutoff": 6.5, "num_layers": 2, "num_features": 24, "element_embedding": False,
             "physical": {"O": [-0.82, 0.0067214, 3.165], "H": [0.41, 0.0, 0.0], "Ar": [0.0, 0.010312, 3.405]}}  # fmt: skip
 # name: (config, changes under [train])
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -51,8 +51,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "argon-best": ("lammps_argon_message_passing", {"max_steps": 2500, "potential": {"config": {"head": "vector", "cutoff": 9.0}}}),
     "water-energy": ("lammps_water_message_passing", {"max_steps": 1500}),
     "water-vector": ("lammps_water_message_passing", _head("vector", max_steps=1500)),
-    "deck-random": ("gnnformd_message_passing", {}),
-    "deck-time": ("gnnformd_message_passing", {"data": {"train": ["{work}/n216_20to80.lammpstrj.gz"], "validation": ["{work}/n216_100.lammpstrj.gz"]}}),
+    "deck-random": ("gnnformd_message_passing", {"epochs": 18, "potential": {"config": {"num_features": 48}}}),
+    "deck-time": ("gnnformd_message_passing", {"epochs": 18, "potential": {"config": {"num_features": 48}}, "data": {"train": ["{work}/n216_20to80.lammpstrj.gz"], "validation": ["{work}/n216_100.lammpstrj.gz"]}}),
     "deck-time-vector": ("gnnformd_message_passing", {
         "rotations": False, "best_by": "loss", "loss": {"wake": 0.0}, "potential": {"config": {"head": "vector", "norm": "rms", "cutoff": 5.0, "num_features": 32}},
         "data": {"train": ["{work}/n216_20to80.lammpstrj.gz"], "validation": ["{work}/n216_100.lammpstrj.gz"]}}),

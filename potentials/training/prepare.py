@@ -83,7 +83,8 @@ def prepare(config: TrainConfig, tell: Callable[[str], None]) -> tuple[Part, Par
     if atoms and config.data.reference_energies == "fit":
         tell(f"{len(atoms)} isolated atoms were set aside; reference_energies = 'isolated' takes their energies.")
     energies = ", ".join(f"{chemical_symbols[z]} {e:.4f}" for z, e in known.reference_energies.items())
-    tell(f"Reference energies (eV): {energies}; {1000 * known.energy_spread:.1f} meV/atom are left to learn.")
+    left = f"; {1000 * known.energy_spread:.1f} meV/atom are left to learn" if np.isfinite(known.energy_spread) else ""
+    tell(f"Reference energies (eV): {energies}{left}.")
     tell(f"{known.mean_neighbours:.1f} neighbours per atom within {potential.cutoff:g} Å; forces {known.force_rms:.2f} eV/Å rms by component.")
     tell(f"{type(potential).name}: {sum(p.numel() for p in potential.parameters())} parameters.")  # type: ignore[attr-defined]
     return training, held_out, known, potential
