@@ -19,14 +19,13 @@ from typing import Any
 import click
 
 from mdapp import errors
-from mdapp.config import DEVICE, AnalyseConfig, CheckConfig, DataReportConfig, EvaluateConfig, LibraryConfig, RelaxConfig, ResumeConfig, RunConfig
+from mdapp.config import DEVICE, AnalyseConfig, CheckConfig, DataReportConfig, EvaluateConfig, LibraryConfig, MinimaConfig, RelaxConfig, ResumeConfig, RunConfig
 from mdapp.errors import UserError
 from mdapp.record import Record, nearest
 from mdapp.toml import fill, read_settings, to_toml
 
 _SCREEN_FLAGS = ("config", "dry_run", "json", "quiet", "verbose", "traceback")
 _LATER = {
-    "minima": "The search for minima is not available yet; `mdapp relax` brings structures to their nearest minimum.",
     "label": "Labelling structures with a reference calculator is not available yet.",
     "bench": "The benchmark is not available yet; `mdapp run` prints ms/step and ns/day.",
 }
@@ -150,7 +149,7 @@ def add_verb(name: str, cls: type[Record], job: str, text: str, within: click.Gr
         flag = {key: given.pop(key) for key in _SCREEN_FLAGS}
         config = settle(cls, title, given, flag["config"], f"mdapp {title}" if within is cli else f"mdapp {within.name} {name}")
         if flag["dry_run"]:
-            config = config.with_seed() if isinstance(config, RunConfig) else config
+            config = config.with_seed() if isinstance(config, (RunConfig, MinimaConfig)) else config
             click.echo(to_toml(config, title), nl=False)
             return errors.EXIT_FINISHED
         from mdapp.screen import Screen
@@ -199,6 +198,10 @@ add_verb("library", LibraryConfig, "library.library", """Look into a library of 
     mdapp library RUN --lowest 10 --export lowest.pdb             structures for other programs
 
     It may be asked while a search is adding to it.""")
+add_verb("minima", MinimaConfig, "minima.minima", """Search for minima: explore the energy surface, build a library of minima.
+
+    Many walkers hop from minimum to minimum, evaluated in one batch, and share one library. The folder holds minima.h5, lowest.extxyz, hops.jsonl and
+    summary.json. A signal or a file STOP in the folder ends it; `mdapp resume` goes on, and --hops there makes it longer.""")
 add_verb("analyse", AnalyseConfig, "analyse.analyse", """Analyse trajectories and libraries of minima: numbers and plots. Also spelled analyze.""")
 add_verb("evaluate", EvaluateConfig, "evaluate.evaluate", """Evaluate a potential: its errors on labelled data.""")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from mdapp.config import ResumeConfig, RunConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, RunFolderError, UserError
+from mdapp.jobs import minima
 from mdapp.jobs._checkpoints import refuse_changes
 from mdapp.jobs._log import Teller
 from mdapp.jobs._potential import file_hash
@@ -29,8 +30,8 @@ from mdapp.trajectory import EventLog, RunFolder, RunLock, load_checkpoint, open
 from mdapp.trajectory.files import write_text
 
 
-def resume(config: ResumeConfig, screen: Screen | None = None) -> RunResult:
-    """Go on with a run, or extend a finished one.
+def resume(config: ResumeConfig, screen: Screen | None = None) -> RunResult | minima.MinimaResult:
+    """Go on with a run or a search for minima, or extend a finished one.
 
     Parameters
     ----------
@@ -51,6 +52,11 @@ def resume(config: ResumeConfig, screen: Screen | None = None) -> RunResult:
         with RunLock(folder.path):
             stopping.stop_file = folder.stop
             folder.stop.unlink(missing_ok=True)  # of an earlier session
+            if minima.is_search(folder):
+                return minima.resume_minima(config, folder, screen, stopping)
+            for name in ("hops", "minima"):
+                if getattr(config, name) is not None:
+                    raise UserError(f"{folder.path} is a trajectory; --{name} is for searches for minima. Give --steps or --time, the totals, to make it longer.")
             asked, provenance = stored_settings(folder)
             device, threads = config.device or asked.device, config.threads or asked.threads
             asked = replace(asked, steps=_total(config, asked), device=device, threads=threads, wall_time=config.wall_time)
