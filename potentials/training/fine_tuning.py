@@ -37,7 +37,7 @@ from potentials.training.config import FineTuneConfig, PotentialConfig
 from potentials.training.state import TrainingError
 from potentials.typed import to_mapping
 
-HEAD = ("readout", "scales", "shifts", "energy", "output", "head")
+HEAD = ("readout", "scales", "shifts", "energy", "output", "head", "energy_head", "force_head")
 FRAMES_TO_FIT = 4000  # of which energies are computed for the reference energies
 FRAMES_OF_AN_ELEMENT = 50  # at least, where there are so many
 NEW_ELEMENT_EASE = 1000.0  # a shift of a new element weighs so much less than that of a known one, where data leave the choice
@@ -87,7 +87,10 @@ def extended(parent: Potential, elements: Iterable[int]) -> Potential:
         raise TrainingError(f"{lineage['file']} cannot take {symbols}: its elements cannot be changed. Leave such frames out.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        child = type(parent)(replace(parent.config, elements=(*parent.elements, *new)))  # type: ignore[arg-type,call-arg,type-var]
+        try:
+            child = type(parent)(replace(parent.config, elements=(*parent.elements, *new)))  # type: ignore[arg-type,call-arg,type-var]
+        except ValueError as error:  # its settings have no word for the new element
+            raise TrainingError(f"{lineage['file']} cannot take {symbols}: {error}") from error
     child.to(next(parent.parameters()).dtype)
     before, after = parent.state_dict(), child.state_dict()
     unlike = [name for name in after if name not in before or before[name].shape != after[name].shape]
