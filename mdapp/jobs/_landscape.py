@@ -115,7 +115,8 @@ def analyse_minima(config: AnalyseConfig, source: MinimaSource, folder: Path, sc
         remarks = _remarks(library, landscape, shares, view)
         rows = _rows(library, landscape, shares, view)
         word = "interrupted" if reason else "finished"
-        sentence = f"{len(library)} minima" + (f", {len(landscape.saddles)} saddles" if landscape.saddles else "") + (f"; stopped by {reason}, the same call goes on" if reason else "")
+        sentence = f"{len(library)} minima" + (f", {len(landscape.saddles)} saddles" if landscape.saddles else "")
+        sentence += f"; stopped by {reason}, the same call goes on" if reason else ""
         exit_code = EXIT_STOPPED if reason else EXIT_FINISHED
         summary = {**_summary(source, library, landscape, shares, view, remarks), "verdict": word, "exit_code": exit_code}
         with whole_folder(folder) as part:
@@ -132,7 +133,8 @@ def _search(config: AnalyseConfig, source: MinimaSource, library: Library, kept:
     landscape = Landscape.read(library, kept, name)
 
     def tell(done: int, pair: tuple[int, int], crossed: Any, new: int) -> None:
-        screen.live(f"{done}/{config.saddles} pairs  {len(landscape.saddles)} saddles  last {pair[0]}-{pair[1]}: {new} new", done / max(config.saddles, 1), last=done >= config.saddles)
+        line = f"{done}/{config.saddles} pairs  {len(landscape.saddles)} saddles  last {pair[0]}-{pair[1]}: {new} new"
+        screen.live(line, done / max(config.saddles, 1), last=done >= config.saddles)
         for why in crossed.reasons:
             screen.detail(f"  {pair[0]}-{pair[1]}: {why}")
 
@@ -206,19 +208,20 @@ def _rows(library: Library, landscape: Landscape, shares: Populations, view: Sur
         labels = joined.components()
         with_lowest = int(np.sum(labels == labels[joined.lowest]))
         rows.append(("saddles", f"{len(landscape.saddles)} from {len(landscape.tried)} pairs; {with_lowest} minima joined to the lowest one"))
-        barriers = [(e.energy - network.energies[network.lowest], other) for (a, b), e in network.barriers().items() for other in ((b,) if a == network.lowest else (a,) if b == network.lowest else ())]
-        if barriers:
-            height, other = min(barriers)
+        ways = [(e.energy - network.energies[network.lowest], a + b - network.lowest) for (a, b), e in network.barriers().items() if network.lowest in (a, b)]
+        if ways:
+            height, other = min(ways)
             rows.append(("way out", f"the lowest barrier from the lowest minimum is {height:.4f} eV, to minimum {landscape.name_of(other)}"))
     best = np.argsort(-shares.shares)[:4]
-    rows.append((f"at {shares.temperature_K:g} K", ", ".join(f"{shares.minima[k]}{' ' + view.names[shares.minima[k]] if view.names[shares.minima[k]] else ''} "
-                                                          f"{100 * shares.shares[k]:.0f} %" for k in best) + f" ({shares.basis})"))
+    most = (f"{f'{shares.minima[k]} {view.names[shares.minima[k]]}'.strip()} {100 * shares.shares[k]:.0f} %" for k in best)
+    rows.append((f"at {shares.temperature_K:g} K", f"{', '.join(most)} ({shares.basis})"))
     return rows
 
 
 def _summary(source: MinimaSource, library: Library, landscape: Landscape, shares: Populations, view: Survey, remarks: list[str]) -> dict[str, Any]:
     """The same numbers for a machine."""
-    regions = {name: {"minimum": k, "above_lowest_eV": float(view.above[k]), "phi_deg": view.angles.phi_deg[k].round(2).tolist(), "psi_deg": view.angles.psi_deg[k].round(2).tolist()}
+    angles = view.angles
+    regions = {name: {"minimum": k, "above_lowest_eV": float(view.above[k]), "phi_deg": angles.phi_deg[k].round(2).tolist(), "psi_deg": angles.psi_deg[k].round(2).tolist()}
                for name, k in view.lowest_of_each_region().items()}
     network = landscape.network()
     top = np.argsort(-shares.shares)[:50]

@@ -71,8 +71,8 @@ def energy_distance(distance: np.ndarray, energy: np.ndarray, families: Sequence
         return figure
 
 
-def ramachandran(residues: Sequence[str], phi_deg: np.ndarray, psi_deg: np.ndarray, energy: np.ndarray, boxes: Mapping[str, tuple[float, float, float, float]] | None = None,
-                 most: int = 6) -> Figure:
+def ramachandran(residues: Sequence[str], phi_deg: np.ndarray, psi_deg: np.ndarray, energy: np.ndarray,
+                 boxes: Mapping[str, tuple[float, float, float, float]] | None = None, most: int = 6) -> Figure:
     """Minima on the Ramachandran map, one panel a residue, coloured by their energy above the lowest, the low ones on top.
 
     Parameters
@@ -109,7 +109,8 @@ def ramachandran(residues: Sequence[str], phi_deg: np.ndarray, psi_deg: np.ndarr
                 axes.xaxis.set_tick_params(labelbottom=True)
             if k % columns == 0:
                 axes.set_ylabel("ψ / degrees")
-        figure.colorbar(image, ax=list(panels[:shown]), label="energy above the lowest minimum / eV", shrink=0.85, extend="max" if len(energy) and energy.max() > top else "neither")
+        beyond = "max" if len(energy) and energy.max() > top else "neither"
+        figure.colorbar(image, ax=list(panels[:shown]), label="energy above the lowest minimum / eV", shrink=0.85, extend=beyond)
         left = f", {len(residues) - shown} more residues" if shown < len(residues) else ""
         figure.suptitle(f"{len(energy)} minima, the lowest is ringed{left}", fontsize=10, color="#555555")
         return figure
@@ -135,8 +136,7 @@ def populations(names: Sequence[str], shares: np.ndarray, temperature_K: float, 
         return figure
 
 
-def network(places: np.ndarray, energy: np.ndarray, saddles: Sequence[tuple[int, int]], transitions: Sequence[tuple[int, int]], labels: Sequence[str] | None = None,
-            axes_names: tuple[str, str] = ("", "")) -> Figure:
+def network(places: np.ndarray, energy: np.ndarray, saddles: Sequence[tuple[int, int]], transitions: Sequence[tuple[int, int]], labels: Sequence[str] | None = None) -> Figure:
     """Minima as dots, saddles as lines between them, transitions that a search saw as pale lines.
 
     Parameters
@@ -156,7 +156,7 @@ def network(places: np.ndarray, energy: np.ndarray, saddles: Sequence[tuple[int,
         for k, text in enumerate(labels or []):
             axes.annotate(text, places[k], xytext=(5, 4), textcoords="offset points", fontsize=8)
         axes.margins(0.07)
-        axes.set(xlabel=axes_names[0], ylabel=axes_names[1], title=f"{len(energy)} minima, {len(saddles)} joined pairs")
+        axes.set(xlabel="laid out by distance in shape", ylabel="", title=f"{len(energy)} minima, {len(saddles)} joined pairs", xticks=[], yticks=[])
         if len(saddles) or len(transitions):
             handles, texts = axes.get_legend_handles_labels()
             figure.legend(handles, texts, loc="outside lower center", ncols=2, fontsize=9)
@@ -188,7 +188,8 @@ def agreement(energy: np.ndarray, reference: np.ndarray, moved: np.ndarray, kept
         figure = Figure(figsize=(9.2, 3.9), layout="constrained")
         left, right = figure.subplots(1, 2)
         bins = np.linspace(0, max(float(moved.max(initial=0.0)), 1.2 * rmsd_max), 41)
-        left.hist([moved[kept], moved[~kept]], bins=bins, stacked=True, color=[BLUE, VERMILION], label=[f"the same conformer ({kept.sum()})", f"another one ({(~kept).sum()})"])
+        left.hist([moved[kept], moved[~kept]], bins=bins, stacked=True, color=[BLUE, VERMILION],
+                  label=[f"the same conformer ({kept.sum()})", f"another one ({(~kept).sum()})"])
         left.axvline(rmsd_max, color=BLACK, linestyle="--", linewidth=1.0)
         left.set(xlabel=f"RMSD after relaxing with {reference_name} / Å", ylabel="minima", title=f"{100 * kept.mean():.0f} % are minima of {reference_name} too")
         left.legend()

@@ -82,7 +82,7 @@ def tree(network: Network, step: float | None = None) -> tuple[Branch, ...]:
 def draw(roots: tuple[Branch, ...], network: Network, step: float | None = None) -> Drawing:
     """Lay the trees out side by side: each branch as wide as it has minima, the lowest of its children in the middle, no line crosses another.
 
-    `step` as in `tree`: at every level between its own meeting and that of its parent a branch goes straight up, and it leans over in the last one.
+    `step` as in `tree`: a branch goes straight up from where its own children meet and leans over in the last level below its parent.
     """
     energies = network.energies
     zero = float(energies.min()) if len(energies) else 0.0
@@ -99,22 +99,23 @@ def draw(roots: tuple[Branch, ...], network: Network, step: float | None = None)
             lines.append(((x0, e0 - zero), (x1, e1 - zero)))
             depth.append(minimum)
 
-    waiting: list[tuple[Branch, float, float, float, float]] = []  # branch, from x, to x, where its parent is and at which energy
+    waiting: list[tuple[Branch, float, float, float, float, float]] = []  # branch, from x, to x, x of its parent, energies at which it leans and meets
     left = 0.0
     for root in roots:
-        waiting.append((root, left, left + root.size, left + root.size / 2, top))
+        waiting.append((root, left, left + root.size, left + root.size / 2, top, top))
         left += root.size + 0.5
     while waiting:
-        branch, low, high, above, meets = waiting.pop()
+        branch, low, high, above, leans, meets = waiting.pop()
         x = (low + high) / 2
-        bend = max(branch.energy, meets - rise)
+        bend = max(branch.energy, leans)
         add(x, branch.energy, x, bend, branch.minimum)
         add(x, bend, above, meets, branch.minimum)
         if not branch.children:
             leaves[branch.minimum] = (x, branch.energy - zero)
         at = low
+        leans = max([branch.energy - rise, *(child.energy for child in branch.children if child.children)])  # above all meetings further down: no line crosses them
         for child in _arranged(branch.children, energies):
-            waiting.append((child, at, at + child.size, x, branch.energy))
+            waiting.append((child, at, at + child.size, x, leans, branch.energy))
             at += child.size
     return Drawing(np.array(lines, dtype=float).reshape(-1, 2, 2), np.array(depth, dtype=int), leaves, top - zero, step or 0.0)
 

@@ -130,13 +130,13 @@ def next_pairs(network: Network, apart: np.ndarray, tried: Collection[Pair] = ()
     labels = network.components()[chosen]
     done = {(min(p), max(p)) for p in tried}
     blocked = [(place[a], place[b]) for a, b in done if a in place and b in place]
-    cost = np.where(labels[:, None] == labels[None], 1e-9, weight)
+    cost = np.where(labels[:, None] == labels[None], 1e-6, weight)  # scipy takes less for no edge at all
     for i, j in blocked:
         if labels[i] != labels[j]:
             cost[i, j] = cost[j, i] = 1e6
     np.fill_diagonal(cost, 0.0)
     tree = minimum_spanning_tree(cost).tocoo()
-    joins = [(int(chosen[i]), int(chosen[j])) for i, j, w in zip(tree.row, tree.col, tree.data, strict=True) if 1e-8 < w < 1e5]
+    joins = [(int(chosen[i]), int(chosen[j])) for i, j, w in zip(tree.row, tree.col, tree.data, strict=True) if 1e-5 < w < 1e5]
     if joins:
         return sorted(((min(p), max(p)) for p in joins), key=lambda p: max(network.energies[p[0]], network.energies[p[1]]))
     known = set(network.barriers()) | done

@@ -35,7 +35,7 @@ class Minima(Protocol):
 
     def transitions(self) -> dict[Pair, int]: ...
 
-    def find(self, positions: np.ndarray, energy_eV: float) -> tuple[int, Any, np.ndarray]: ...
+    def find(self, positions: np.ndarray, energy_eV: float) -> Any: ...
 
     @property
     def sameness(self) -> Any: ...
@@ -108,10 +108,9 @@ class Landscape:
 
     def place(self, positions: np.ndarray, energy: float) -> str:
         """The name of a minimum at the end of a way down; a new one where nobody has it."""
-        index, match, _ = self.minima.find(positions, energy)
-        same = self.minima.sameness
-        if match is not None and match.within(same.rmsd_max):
-            return str(index)
+        placed, same = self.minima.find(positions, energy), self.minima.sameness
+        if not placed.is_new:
+            return str(placed.index)
         for k, (e, x) in enumerate(zip(self.extra_energies, self.extra_positions, strict=True)):
             if abs(e - energy) <= same.energy_window_eV and self.minima.identity.same(x, positions, same.rmsd_max):
                 return f"x{k}"
@@ -146,14 +145,13 @@ class Landscape:
 
     def _look_up(self) -> None:
         """Find the minima that only saddles knew in a library that has grown since, and hold the saddles' ends against what there is."""
-        same = self.minima.sameness
         self._same, self._own = {}, []
         for k, (e, x) in enumerate(zip(self.extra_energies, self.extra_positions, strict=True)):
-            index, match, _ = self.minima.find(x, e)
-            if match is not None and match.within(same.rmsd_max):
-                self._same[k] = index
-            else:
+            placed = self.minima.find(x, e)
+            if placed.is_new:
                 self._own.append(k)
+            else:
+                self._same[k] = placed.index
         try:
             for s in self.saddles:
                 for name in s["ends"]:
