@@ -1,0 +1,233 @@
+"""Which minima does the shipped potential have that its reference has too? The question of the So3krates paper, asked of small peptides.
+
+    python scripts/explore_minima.py dipeptide                  Ac-Ala-NHMe: the named basins, saddles between them, populations
+    python scripts/explore_minima.py search                     Ac-Ala3-NHMe: until 1,000 distinct minima are known, an hour at most
+    python scripts/explore_minima.py reference --sample 200     relax a sample of them with GFN2-xTB: how far they move, in which order they lie
+    python scripts/explore_minima.py table                      what there is so far
+
+Everything goes on where it was when it is called again: searches from their hops, saddles pair by pair, the reference structure by structure. The work is under
+--folder (scratch/explore), results go to scripts/results: explore_minima.csv, explore_basins.csv, explore_reference.csv and .png.
+
+O. T. Unke, M. Stöhr, ... , A. Tkatchenko and K.-R. Müller; J. T. Frank, O. T. Unke, K.-R. Müller and S. Chmiela, Nat. Commun. 15, 6539 (2024) (the exploration of minima by
+So3krates); C. Bannwarth, S. Ehlert and S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019) (GFN2-xTB).
+"""
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _bench import RESULTS, SCRATCH, environment, table
+from ase.io import write
+
+from mdapp.config import AnalyseConfig, MinimaConfig, ResumeConfig
+from mdapp.screen import Screen
+
+POTENTIAL = "so3krates.pt"
+PEPTIDES = {"A": "Ac-Ala-NHMe", "AAA": "Ac-Ala3-NHMe"}
+# minima of Ac-Ala-NHMe, phi, psi in degrees and energy in kcal/mol above C7eq: R. Vargas, J. Garza, B. P. Hay and D. A. Dixon, J. Phys. Chem. A 106, 3213 (2002),
+# angles and energies at MP2/aug-cc-pVDZ, rounded; the sign of what is compared is where a basin lies, not its energy: the reference here is GFN2-xTB.
+PUBLISHED = {"C7eq": (-83, 78), "C5": (-161, 155), "C7ax": (73, -54), "beta2": (-82, -9), "alphaL": (64, 30), "alphaP": (-168, -37)}
+SAME = 0.25  # Å, a minimum that the reference moves by no more is the same conformer
+KINDS = (0.1, 0.25, 0.5)  # Å, shares that are told
+
+
+def start_of(sequence: str, folder: Path) -> Path:
+    """The capped peptide, extended, built once."""
+    path = folder / f"{PEPTIDES[sequence]}.xyz"
+    if not path.exists():
+        from make_peptide import build
+
+        folder.mkdir(parents=True, exist_ok=True)
+        write(path, build(sequence, "ppii", seed=1), format="extxyz")
+    return path
+
+
+def search(sequence: str, asked: argparse.Namespace, minima: int, seconds: float | None, hops: int | None = None) -> Path:
+    """The search's folder, after this session of it."""
+    folder = asked.folder / f"{PEPTIDES[sequence]}-minima"
+    screen = Screen()
+    if not (folder / "run.toml").exists():
+        from mdapp.jobs.minima import minima as job
+
+        job(MinimaConfig(structure=str(start_of(sequence, asked.folder)), potential=(asked.potential,), output=str(folder), minima=minima, hops=hops, time=seconds, seed=asked.seed,
+                         walkers=asked.walkers, compile=asked.compile, device=asked.device, threads=asked.threads), screen)
+    else:
+        from mdapp.jobs.resume import resume
+
+        resume(ResumeConfig(run=str(folder), threads=asked.threads), screen)
+    summary = json.loads((folder / "summary.json").read_text())
+    note(asked, "search", PEPTIDES[sequence], {
+        "minima": summary["minima"], "hops": summary["hops"], "evaluations": summary["evaluations"], "hours": summary["seconds"] / 3600, "why": summary["why"],
+        "per_1000_evaluations": 1000 * summary["minima"] / max(summary["evaluations"], 1), "expected": summary["completeness"]["expected"],
+        "coverage": summary["completeness"]["coverage"]})
+    return folder
+
+
+def dipeptide(asked: argparse.Namespace) -> None:
+    """Ac-Ala-NHMe: basins by name, saddles between all neighbours, harmonic populations."""
+    from mdapp.jobs.analyse import analyse
+    from mdapp.minima.landscape.survey import survey
+    from mdapp.minima.library import Library
+
+    folder = search("A", asked, minima=10_000, seconds=None, hops=asked.hops)
+    report = analyse(AnalyseConfig(run=(str(folder),), saddles=asked.saddles, frequencies=200), Screen()).reports[0]
+    with Library(folder, "r") as library:
+        view = survey(library)
+    rows = []
+    for name, k in view.lowest_of_each_region().items():
+        phi, psi = float(view.angles.phi_deg[k, 0]), float(view.angles.psi_deg[k, 0])
+        published = PUBLISHED.get(name)
+        rows.append({"basin": name, "minimum": k, "phi_deg": round(phi, 1), "psi_deg": round(psi, 1), "above_lowest_eV": round(float(view.above[k]), 4),
+                     "above_lowest_kcal_mol": round(23.060548 * float(view.above[k]), 2), "visits": int(view.visits[k]),
+                     "published_phi_deg": published[0] if published else "", "published_psi_deg": published[1] if published else ""})
+    write_rows(RESULTS / "explore_basins.csv", rows)
+    print(table([list(r.values()) for r in rows], list(rows[0])))
+    found = report.summary
+    note(asked, "landscape", PEPTIDES["A"], {"minima": found["n_minima"], "saddles": found["n_saddles"], "pairs": found["n_pairs_tried"],
+                                             "lowest_barrier_eV": found["barriers_eV"][0] if found["barriers_eV"] else ""})
+
+
+def reference(asked: argparse.Namespace) -> None:
+    """Relax a sample of the minima with GFN2-xTB and compare; goes on where it was."""
+    from tblite.ase import TBLite
+
+    from mdapp.minima.library import Library
+    from mdapp.relax import BatchOptions, relax_batch
+    from potentials.calculator import batch_evaluator
+
+    folder = asked.folder / f"{PEPTIDES['AAA']}-minima"
+    done_file = asked.folder / "reference.jsonl"
+    with Library(folder, "r") as library:
+        order = library.by_energy()
+        # evenly over the ranks, the ends included; a library that has grown gives another sample, in which what is done stays done
+        sample = order[np.unique(np.linspace(0, len(order) - 1, min(asked.sample, len(order))).round().astype(int))]
+        done = {row["minimum"]: row for row in read_lines(done_file)}
+        left = [int(k) for k in sample if int(k) not in done]
+        evaluate = batch_evaluator(TBLite(method="GFN2-xTB", verbosity=0, accuracy=0.1))
+        begin = time.monotonic()
+        with open(done_file, "a", encoding="utf-8") as out:
+            for index, end in relax_batch((library.atoms(k) for k in left), evaluate, BatchOptions(fmax=0.01, steps=500), in_flight=1):
+                k = left[index]
+                x = library.positions()[k]
+                row = {"minimum": k, "energy_eV": float(library.energies()[k]), "reference_eV": end.energy, "converged": end.converged, "steps": end.n_steps,
+                       "moved_A": library.identity.distance(x, end.atoms.positions), "positions": end.atoms.positions.round(6).tolist()}
+                out.write(json.dumps(row) + "\n")
+                out.flush()
+                print(f"{len(done) + index + 1}/{len(sample)}  minimum {k}: moved {row['moved_A']:.3f} Å in {end.n_steps} steps, {end.reason}  "
+                      f"{(time.monotonic() - begin) / (index + 1):.1f} s each", flush=True)
+                if asked.hours and time.monotonic() - begin > 3600 * asked.hours:
+                    break
+        compare(asked, library, [row for row in read_lines(done_file) if row["converged"]])
+
+
+def compare(asked: argparse.Namespace, library: Any, rows: list[dict[str, Any]]) -> None:
+    """How many of the minima are minima of the reference, and how many different ones they become."""
+    from scipy.stats import spearmanr
+
+    from mdapp.analysis.dihedrals import backbone_torsions, torsion_deg
+    from mdapp.minima.regions import named_regions
+    from mdapp.plots.minima import agreement
+    from mdapp.plots.style import save
+    from mdapp.topology import topology_of
+
+    if len(rows) < 3:
+        print(f"{len(rows)} minima are relaxed with the reference so far: too few to compare.")
+        return
+    torsions = backbone_torsions(topology_of(library.reference, library.identity.bonds))
+    place = lambda x: named_regions(torsion_deg(x[None], torsions.phi), torsion_deg(x[None], torsions.psi))[0]
+    moved = np.array([row["moved_A"] for row in rows])
+    energy, ours = np.array([row["reference_eV"] for row in rows]), np.array([row["energy_eV"] for row in rows])
+    positions = [np.array(row["positions"]) for row in rows]
+    same_fold = np.array([bool(np.all(place(library.positions()[row["minimum"]]) == place(x))) for row, x in zip(rows, positions, strict=True)])
+    distinct: list[int] = []  # of the reference
+    for k in np.argsort(energy, kind="stable"):
+        if not any(abs(energy[k] - energy[j]) < 0.005 and library.identity.same(positions[j], positions[k]) for j in reversed(distinct)):
+            distinct.append(int(k))
+    kept = (moved <= SAME) & same_fold
+    above, reference_above = ours - ours.min(), energy - energy.min()
+    write_rows(RESULTS / "explore_reference.csv", [
+        {"minimum": row["minimum"], "above_lowest_eV": round(float(a), 5), "reference_above_lowest_eV": round(float(b), 5), "moved_A": round(float(m), 4),
+         "same_regions": bool(s), "kept": bool(k)} for row, a, b, m, s, k in zip(rows, above, reference_above, moved, same_fold, kept, strict=True)])
+    figure = agreement(above, reference_above, moved, kept, "so3krates.pt", "GFN2-xTB", SAME)
+    print(f"{save(figure, RESULTS / 'explore_reference.png')}")
+    note(asked, "reference", PEPTIDES["AAA"], {
+        "compared": len(rows), "kept": float(kept.mean()), **{f"within_{d}_A": float(np.mean(moved <= d)) for d in KINDS}, "same_regions": float(same_fold.mean()),
+        "distinct_in_reference": len(distinct), "median_moved_A": float(np.median(moved)), "spearman": float(spearmanr(above, reference_above).statistic),
+        "mae_of_energies_meV": float(1000 * np.abs((ours - ours.mean()) - (energy - energy.mean())).mean()),
+        "lowest_is_lowest": bool(np.argmin(ours) == np.argmin(energy))})
+
+
+def note(asked: argparse.Namespace, what: str, molecule: str, numbers: dict[str, Any]) -> None:
+    """Put a result into explore_minima.csv (one row a question and number, the newest stays) and show it."""
+    path = RESULTS / "explore_minima.csv"
+    where = environment(asked.threads, asked.device, asked.seed)
+    kept = [row for row in read_csv(path) if (row["question"], row["molecule"]) != (what, molecule)]
+    rows = kept + [{"question": what, "molecule": molecule, "potential": Path(asked.potential).name, "number": name,
+                    "value": f"{value:.4g}" if isinstance(value, float) else str(value), "date": where["date"], "commit": where["commit"], "processor": where["processor"],
+                    "cores": where["cores"], "threads": asked.threads, "load": where["load"]} for name, value in numbers.items()]
+    write_rows(path, rows)
+    print(f"{what}, {molecule}: " + ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in numbers.items()), flush=True)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Whole lines of JSON; a last one that was cut off is left out, and cut off the file."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        out = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        out.writeheader()
+        out.writerows(rows)
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=["dipeptide", "search", "reference", "table"])
+    parser.add_argument("--folder", type=Path, default=SCRATCH / "explore")
+    parser.add_argument("--potential", default=POTENTIAL)
+    parser.add_argument("--minima", type=int, default=1000, help="search: end at so many")
+    parser.add_argument("--hours", type=float, default=1.0, help="search and reference: end after so long")
+    parser.add_argument("--hops", type=int, default=600, help="dipeptide: end after so many")
+    parser.add_argument("--saddles", type=int, default=60, help="dipeptide: pairs of minima between which saddles are looked for")
+    parser.add_argument("--sample", type=int, default=200, help="reference: minima to relax")
+    parser.add_argument("--walkers", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
+    asked = parser.parse_args(words)
+    os.environ.setdefault("OMP_NUM_THREADS", str(asked.threads))
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    if asked.what == "search":
+        search("AAA", asked, asked.minima, 3600 * asked.hours)
+    elif asked.what == "dipeptide":
+        dipeptide(asked)
+    elif asked.what == "reference":
+        reference(asked)
+    else:
+        rows = read_csv(RESULTS / "explore_minima.csv")
+        print(table([[r["question"], r["molecule"], r["number"], r["value"]] for r in rows], ["question", "molecule", "number", "value"]) if rows else "nothing yet")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    main()
