@@ -11,9 +11,12 @@ equations; one pass serves all functions.
 """
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.func import jvp
 
 from potentials.graph import AtomicGraph, pair_vectors
 from potentials.layers.symmetry_functions import terms
@@ -51,7 +54,7 @@ def slopes(module: SymmetryFunctions, graph: AtomicGraph) -> Tensor:
 
 
 def _radial(block: RadialBlock, d: Tensor, r: Tensor, u: Tensor, e_centre: Tensor, e_neighbour: Tensor, weights: Tensor) -> Tensor:
-    _, by_r = jvp(block.terms, (d,), (torch.ones_like(d),))
+    _, by_r = _forward(block.terms, (d,), (torch.ones_like(d),))
     by_r = torch.cat([by_r, by_r])  # (n_edges, n_grid)
     slot = block.slot.index_select(0, e_centre if block.weighted else e_centre * block.n_elements + e_neighbour)
     if block.weighted:
@@ -83,9 +86,9 @@ def _angular(
         return block.factors(cos, a, b, block.fc(a) * block.fc(b))
 
     one, zero = torch.ones_like(cos), torch.zeros_like(cos)
-    (left, right), (left_c, right_c) = jvp(factors, (cos, a, b), (one, zero, zero))
-    _, (left_a, _) = jvp(factors, (cos, a, b), (zero, one, zero))
-    _, (left_b, _) = jvp(factors, (cos, a, b), (zero, zero, one))
+    (left, right), (left_c, right_c) = _forward(factors, (cos, a, b), (one, zero, zero))
+    _, (left_a, _) = _forward(factors, (cos, a, b), (zero, one, zero))
+    _, (left_b, _) = _forward(factors, (cos, a, b), (zero, zero, one))
     if block.weighted:
         g = weights.index_select(0, e_neighbour.index_select(0, first)) * weights.index_select(0, e_neighbour.index_select(0, second))
         right, right_c = right * g[:, None], right_c * g[:, None]
@@ -99,3 +102,10 @@ def _angular(
             out[x].index_add_(0, rows, turn[:, x, None] * by_c)
             out[x] += by_r * u[:, x].repeat_interleave(block.n_slots)[:, None]
     return out.view(3, n_edges, -1).transpose(0, 1)
+
+
+def _forward(f: Callable[..., Any], at: tuple[Tensor, ...], along: tuple[Tensor, ...]) -> Any:
+    """f, and its derivative along a direction."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's, about itself
+        return torch.func.jvp(f, at, along)
