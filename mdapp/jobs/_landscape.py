@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MADE_BY = "mdapp analyse"
 COMPILE_FROM = 15  # pairs: fewer do not pay for the minute that compiled code may take
+MOST_LEAVES = 400  # in the picture of the tree
 MAPPED = 150  # minima in the picture of the network
 NAMED = 8  # regions that the table tells of
 
@@ -256,7 +257,7 @@ def _write(folder: Path, config: AnalyseConfig, source: MinimaSource, library: L
 
 def _figures(library: Library, landscape: Landscape, shares: Populations, view: Survey) -> list[tuple[str, str, Figure]]:
     """Name, caption and figure of everything that can be drawn."""
-    from mdapp.minima.landscape.disconnectivity import draw, tree
+    from mdapp.minima.landscape.disconnectivity import draw, pruned, tree
     from mdapp.minima.landscape.survey import flat_map
     from mdapp.minima.regions import REGIONS
     from mdapp.plots import minima as plots
@@ -270,10 +271,11 @@ def _figures(library: Library, landscape: Landscape, shares: Populations, view: 
     if joined.edges:
         span = max(e.energy for e in joined.edges) - float(joined.energies.min())
         step = None if len(chosen) <= 60 else span / 40
-        alone = len(network.energies) - len(chosen)
-        note = f"{alone} minima without a saddle left out" if alone else ""
+        shown = np.argsort(joined.energies, kind="stable")[:MOST_LEAVES]
+        alone, higher = len(network.energies) - len(chosen), len(chosen) - len(shown)
+        note = "; ".join(words for words in (f"the lowest {len(shown)} of {len(chosen)}" if higher else "", f"{alone} without a saddle left out" if alone else "") if words)
         drawn.append(("disconnectivity", "Disconnectivity graph: branches meet where minima can reach each other (saddles.csv)",
-                      plots.disconnectivity(draw(tree(joined, step), joined, step), names, kinds, note)))
+                      plots.disconnectivity(draw(pruned(tree(joined, step), shown.tolist()), joined, step), names, kinds, note)))
     known = np.isfinite(view.rmsd)
     drawn.append(("energy_rmsd", "Energy against distance from the lowest minimum (minima.csv)", plots.energy_distance(
         view.rmsd[known], view.above[known], None if families is None else [f for f, k in zip(families, known, strict=True) if k], int(np.sum(~known)))))
@@ -287,12 +289,12 @@ def _figures(library: Library, landscape: Landscape, shares: Populations, view: 
     transitions = [(a, b) for a, b in library.transitions() if a != b]
     if len(view.energies) > 2 and (transitions or joined.edges):
         own = {int(k) for k in chosen if k < len(view.energies)} if joined.edges else set()
-        shown = sorted({*np.argsort(view.energies, kind="stable")[:MAPPED].tolist(), *sorted(own, key=lambda k: view.energies[k])[:MAPPED]})
-        place = {k: i for i, k in enumerate(shown)}
+        near = sorted({*np.argsort(view.energies, kind="stable")[:MAPPED].tolist(), *sorted(own, key=lambda k: view.energies[k])[:MAPPED]})
+        place = {k: i for i, k in enumerate(near)}
         pairs = lambda found: [(place[a], place[b]) for a, b in found if a in place and b in place]
         drawn.append(("network", "Minima laid out by their distances, joined by saddles and by the hops of the search (saddles.csv)", plots.network(
-            flat_map(library.fingerprints()[shown]), view.above[shown], pairs(network.barriers()), pairs(transitions),
-            [str(k) for k in shown] if len(shown) <= 25 else None)))
+            flat_map(library.fingerprints()[near]), view.above[near], pairs(network.barriers()), pairs(transitions),
+            [str(k) for k in near] if len(near) <= 25 else None)))
     if len(view.evaluations) > 2 and view.evaluations[-1] > 0:
         drawn.append(("discovery", "Distinct minima against evaluations of the potential", plots.discovery(view.evaluations, view.found)))
     return drawn

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
-from mdapp.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SEQUENTIAL, SKY, VERMILION, YELLOW, look, panel
+from mdapp.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SEQUENTIAL, SKY, VERMILION, look, panel
 
 if TYPE_CHECKING:
     from mdapp.minima.landscape.disconnectivity import Drawing
 
-FAMILY = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW, GREY)  # colours of regions, in the order in which they come
+FAMILY = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, "#7a4b1e", "#9a9a00", GREY)  # colours of regions, in the order in which they come
 LABELLED = 30  # leaves that are named in a tree; more would hide each other
 
 
@@ -29,14 +29,14 @@ def disconnectivity(drawing: Drawing, names: Mapping[int, str] | None = None, fa
     Parameters
     ----------
     names : of minima, written below the leaves where there are few.
-    families : name of the family (a region) of a minimum; a branch has the colour of its lowest one's.
+    families : name of the family (a region) of a minimum, which colours its own line; lines of several minima are dark.
     note : a few words after the title.
     """
     n = len(drawing.leaves)
     with look():
         figure, axes = panel(float(np.clip(3.5 + 0.11 * n, 5.2, 11.0)), 5.0)
         colours = _colours([] if families is None else [families[k] for k in sorted(drawing.leaves) if k in families])
-        chosen = [colours.get((families or {}).get(int(k), ""), BLACK) for k in drawing.depth_of]
+        chosen = [colours.get((families or {}).get(int(k), ""), BLACK) if one else "#444444" for k, one in zip(drawing.lowest_of, drawing.single, strict=True)]
         width = 1.3 if n <= 120 else 0.8 if n <= 600 else 0.5
         axes.add_collection(LineCollection(list(drawing.lines), colors=chosen, linewidths=width, capstyle="round"))
         if n <= LABELLED:
@@ -192,7 +192,7 @@ def agreement(energy: np.ndarray, reference: np.ndarray, moved: np.ndarray, kept
                   label=[f"the same conformer ({kept.sum()})", f"another one ({(~kept).sum()})"])
         left.axvline(rmsd_max, color=BLACK, linestyle="--", linewidth=1.0)
         left.set(xlabel=f"RMSD after relaxing with {reference_name} / Å", ylabel="minima", title=f"{100 * kept.mean():.0f} % are minima of {reference_name} too")
-        left.legend()
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2)
         for chosen, colour in ((~kept, VERMILION), (kept, BLUE)):
             right.scatter(reference[chosen], energy[chosen], s=10, color=colour, alpha=0.6, linewidths=0)
         top = 1.05 * float(max(reference.max(initial=0.0), energy.max(initial=0.0), 1e-3))

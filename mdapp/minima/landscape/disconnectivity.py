@@ -7,8 +7,8 @@ O. M. Becker and M. Karplus, J. Chem. Phys. 106, 1495 (1997); D. J. Wales, M. A.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,7 +39,8 @@ class Drawing:
     """Places of the tree's lines; energies in eV above the lowest minimum, x without unit."""
 
     lines: np.ndarray  # (n_lines, 2, 2): two ends, each x and energy
-    depth_of: np.ndarray  # (n_lines,) number of the lowest minimum below each line, for colours
+    lowest_of: np.ndarray  # (n_lines,) the lowest minimum below each line
+    single: np.ndarray  # (n_lines,) bool: there is no other one below it
     leaves: dict[int, tuple[float, float]]  # minimum: x and energy
     top: float  # eV, where the trunk ends
     step: float  # eV between levels; 0 where branches meet at their own heights
@@ -79,6 +80,27 @@ def tree(network: Network, step: float | None = None) -> tuple[Branch, ...]:
     return tuple(sorted(of.values(), key=lambda branch: energies[branch.minimum]))
 
 
+def pruned(roots: tuple[Branch, ...], keep: Collection[int]) -> tuple[Branch, ...]:
+    """The trees with some of their minima only; what meets where stays as it is."""
+    kept = set(keep)
+
+    def cut(branch: Branch) -> Branch | None:
+        if not branch.children:
+            return branch if branch.minimum in kept else None
+        parts = [part for child in branch.children if (part := cut(child)) is not None]
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        lowest = branch.minimum if branch.minimum in kept else min(parts, key=lambda part: _floor(part)).minimum
+        return replace(branch, children=tuple(parts), minimum=lowest, size=sum(part.size for part in parts))
+
+    return tuple(part for root in roots if (part := cut(root)) is not None)
+
+
+def _floor(branch: Branch) -> float:
+    """Energy of its lowest minimum."""
+    return min(b.energy for b in branch.branches() if not b.children)
+
+
 def draw(roots: tuple[Branch, ...], network: Network, step: float | None = None) -> Drawing:
     """Lay the trees out side by side: each branch as wide as it has minima, the lowest of its children in the middle, no line crosses another.
 
@@ -91,13 +113,13 @@ def draw(roots: tuple[Branch, ...], network: Network, step: float | None = None)
     rise = step or 0.06 * span  # energy over which a branch leans
     top = max(heights, default=zero) + rise
     lines: list[tuple[tuple[float, float], tuple[float, float]]] = []
-    depth: list[int] = []
+    whose: list[tuple[int, bool]] = []
     leaves: dict[int, tuple[float, float]] = {}
 
-    def add(x0: float, e0: float, x1: float, e1: float, minimum: int) -> None:
+    def add(x0: float, e0: float, x1: float, e1: float, branch: Branch) -> None:
         if e1 > e0:
             lines.append(((x0, e0 - zero), (x1, e1 - zero)))
-            depth.append(minimum)
+            whose.append((branch.minimum, not branch.children))
 
     waiting: list[tuple[Branch, float, float, float, float, float]] = []  # branch, from x, to x, x of its parent, energies at which it leans and meets
     left = 0.0
@@ -108,8 +130,8 @@ def draw(roots: tuple[Branch, ...], network: Network, step: float | None = None)
         branch, low, high, above, leans, meets = waiting.pop()
         x = (low + high) / 2
         bend = max(branch.energy, leans)
-        add(x, branch.energy, x, bend, branch.minimum)
-        add(x, bend, above, meets, branch.minimum)
+        add(x, branch.energy, x, bend, branch)
+        add(x, bend, above, meets, branch)
         if not branch.children:
             leaves[branch.minimum] = (x, branch.energy - zero)
         at = low
@@ -117,7 +139,8 @@ def draw(roots: tuple[Branch, ...], network: Network, step: float | None = None)
         for child in _arranged(branch.children, energies):
             waiting.append((child, at, at + child.size, x, leans, branch.energy))
             at += child.size
-    return Drawing(np.array(lines, dtype=float).reshape(-1, 2, 2), np.array(depth, dtype=int), leaves, top - zero, step or 0.0)
+    return Drawing(np.array(lines, dtype=float).reshape(-1, 2, 2), np.array([k for k, _ in whose], dtype=int), np.array([one for _, one in whose], dtype=bool), leaves,
+                   top - zero, step or 0.0)
 
 
 def _arranged(children: tuple[Branch, ...], energies: np.ndarray) -> list[Branch]:

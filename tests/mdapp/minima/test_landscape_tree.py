@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import units
 
-from mdapp.minima.landscape.disconnectivity import draw, tree
+from mdapp.minima.landscape.disconnectivity import draw, pruned, tree
 from mdapp.minima.landscape.network import Edge, Network, distances, next_pairs
 from mdapp.minima.landscape.populations import populations, vibrational_free_energy
 
@@ -73,6 +73,20 @@ def test_the_drawing_has_every_leaf_at_its_energy_and_no_crossing_lines(step):
     assert np.all(drawing.lines[:, 0, 1] < drawing.lines[:, 1, 1])  # every line rises
     for one, other in itertools.combinations(drawing.lines, 2):
         assert not crosses(one, other)
+
+
+def test_a_pruned_tree_keeps_what_meets_where():
+    network = random_network()
+    keep = np.argsort(network.energies)[:15].tolist()
+    small = pruned(tree(network), keep)
+    assert sorted(k for root in small for k in root.minima()) == sorted(keep) and sum(root.size for root in small) == 15
+    meets = {(a, b): branch.energy for root in small for branch in root.branches() for one, other in itertools.permutations(branch.children, 2)
+             for a, b in itertools.product(one.minima(), other.minima())}
+    for a, b in itertools.combinations(keep, 2):
+        found = network.lowest_pass(a, b)
+        assert meets.get((a, b)) == (None if found is None else found[0])
+    for branch in (b for root in small for b in root.branches()):
+        assert network.energies[branch.minimum] == min(network.energies[branch.minima()])
 
 
 def crosses(p: np.ndarray, q: np.ndarray) -> bool:
