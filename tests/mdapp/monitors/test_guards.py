@@ -61,7 +61,7 @@ def test_memory_survives_a_restart(name, start):
         return positions
 
     rough = [replace(at(start, 5.0 * n), positions=shaken(n),
-                     momenta=start.momenta * (1 + 0.05 * n), temperature_K=start.temperature_K * (1 + 0.05 * n) ** 2,
+                     momenta=start.momenta * (1 + 0.05 * n) + 0.3 * n, temperature_K=start.temperature_K * (1 + 0.05 * n) ** 2,
                      conserved_energy=start.conserved_energy + 0.01 * n * n, forces=start.forces + 1.5 * n, cell=start.cell * (1 + 0.01 * n))
              for n in range(60)]
     whole, first = begun(name, start, bonds), begun(name, start, bonds)
