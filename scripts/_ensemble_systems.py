@@ -1,4 +1,5 @@
-"""Systems on which ensembles are proven: argon in a box and a water cluster by numpy in fractions of a millisecond, a peptide by the shipped potential."""
+"""Systems on which ensembles are proven: argon in a box and a water cluster by numpy in fractions of a millisecond, two peptides by MMFF94
+and by the shipped potential."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -134,6 +135,23 @@ def water(n_molecules: int = 4) -> System:
         return atoms
 
     return System("water", build, np.repeat(np.arange(n_molecules), 3), 0.5, (200.0, 240.0), None, 80_000, 10.0, 50.0)
+
+
+def dipeptide() -> System:
+    """Ac-A-NHMe with RDKit's MMFF94, which costs a tenth of a millisecond: enough for statistics of a molecule with soft torsions and stiff bonds."""
+    from _sampling import MMFF94
+    from make_peptide import atoms_of, conformers, with_hydrogens
+
+    molecule = with_hydrogens("CC(=O)N[C@@H](C)C(=O)NC")
+    conformer = next(iter(conformers(molecule, 1, 1)))
+    start = atoms_of(molecule, conformer)
+
+    def build() -> Atoms:
+        atoms = start.copy()
+        atoms.calc = MMFF94(molecule, conformer)
+        return atoms
+
+    return System("dipeptide", build, np.zeros(len(start), int), 0.5, (300.0, 330.0), None, 40_000, 10.0, 50.0)
 
 
 def peptide(path: Path) -> System:

@@ -4,17 +4,21 @@ Every ensemble that is installed is run on cheap systems and held to statistical
 Shirts, PLoS ONE 13, e0202764 (2018)): mean and width of the kinetic energy, equipartition, the ratio of two temperatures and of two pressures; and
 NVE and the constants of motion to their order in the time step, reversibility and drift. Prints a table; adds it to results/validate_ensembles.csv.
 
-    python scripts/validate_ensembles.py [--systems argon,water,peptide] [--length 1.0] [--short]
+    python scripts/validate_ensembles.py [--systems argon,water,dipeptide,peptide] [--only 'nvt-*'] [--length 1.0] [--short]
+
+A table is made in as many parts as one likes: what it holds already, of the same length, is not run again.
 """
 from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +26,8 @@ import numpy as np
 from ase import units
 from ase.optimize import FIRE
 
-from _bench import append_row, say_where, table
-from _ensemble_systems import System, argon, peptide, water
+from _bench import RESULTS, append_row, say_where, table
+from _ensemble_systems import System, argon, dipeptide, peptide, water
 from mdapp.dynamics import degrees_of_freedom_of, draw_momenta, ensembles
 from mdapp.dynamics._stepper import ASEStepper
 from mdapp.observables import volume
@@ -204,7 +208,6 @@ def thermostat_rows(name: str, system: System, length: float, relaxed: np.ndarra
     if boxed and system.pressures_bar:
         states.append((system.temperatures_K[0], system.pressures_bar[1]))
     found, rows = [], []
-    shown = name + ("".join(f" {k}={v}" for k, v in options.items()) if options else "")
     for seed, (T, P) in enumerate(states):
         stepper = start(name, system, system.timestep_fs, T, seed, relaxed, **options, **({} if P is None else {"pressure_bar": P}))
         series = sampled(stepper, steps, skip=steps // 10)
@@ -220,7 +223,7 @@ def thermostat_rows(name: str, system: System, length: float, relaxed: np.ndarra
     rows += pair_row(name, system, "two temperatures", found[0], found[1])
     if len(found) == 3:
         rows += pair_row(name, system, "two pressures", found[0], found[2])
-    return [Row(shown, *(getattr(r, f) for f in ("system", "test", "figure", "unit", "limit"))) for r in rows]
+    return [Row(shown(name, options), *(getattr(r, f) for f in ("system", "test", "figure", "unit", "limit"))) for r in rows]
 
 
 def drift_row(name: str, system: System, series: Series) -> Row:
@@ -268,34 +271,61 @@ def integrator_rows(system: System, length: float, relaxed: np.ndarray) -> list[
     return rows
 
 
-def validated(system: System, length: float) -> Iterator[list[Row]]:
-    """The rows of each ensemble in turn; barostats only where there is a cell, also with a free shape under a mask."""
-    relaxed = minimum(system)
-    yield integrator_rows(system, length, relaxed)
-    for name in ensembles.names():
-        if name == "nve" or (ensembles.get(name).needs_cell and system.pressures_bar is None):
-            continue
-        yield thermostat_rows(name, system, length, relaxed)
-        if ensembles.get(name).needs_cell and "cell_mask" in ensembles.get(name).__dataclass_fields__:
-            yield thermostat_rows(name, system, length, relaxed, cell_mask="1,1,0")
+def cases(system: System) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each ensemble with its options; barostats only where there is a cell, also under a mask."""
+    for name in ["nve", *(name for name in ensembles.names() if name != "nve")]:
+        kind = ensembles.get(name)
+        if not (kind.needs_cell and system.pressures_bar is None):
+            yield name, {}
+            if "cell_mask" in kind.__dataclass_fields__:
+                yield name, {"cell_mask": "1,1,0"}
+
+
+def shown(name: str, options: Mapping[str, Any]) -> str:
+    """'npt-mtk cell_mask=1,1,0'."""
+    return name + "".join(f" {k}={v}" for k, v in options.items())
+
+
+def validated(system: System, length: float, wanted: Callable[[str], bool] = lambda title: True) -> Iterator[list[Row]]:
+    """The rows of each ensemble in turn."""
+    relaxed: np.ndarray | None = None
+    for name, options in cases(system):
+        if wanted(shown(name, options)):
+            relaxed = minimum(system) if relaxed is None else relaxed
+            yield integrator_rows(system, length, relaxed) if name == "nve" else thermostat_rows(name, system, length, relaxed, **options)
+
+
+def rows_there(length: float) -> set[tuple[str, str]]:
+    """Ensembles and systems of which the table holds figures of this length."""
+    path = RESULTS / "validate_ensembles.csv"
+    if not path.exists():
+        return set()
+    with path.open(newline="") as file:
+        return {(row["ensemble"], row["system"]) for row in csv.DictReader(file) if float(row["length"]) == float(f"{length:.4g}")}
 
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--systems", default="argon,water", help="of argon, water and peptide")
+    parser.add_argument("--systems", default="argon,water,dipeptide", help="of argon, water, dipeptide and peptide")
+    parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="ensembles, such as nvt-* (may be repeated)")
     parser.add_argument("--length", type=float, default=1.0, help="times the usual length")
     parser.add_argument("--peptide", type=Path, default=Path(__file__).parents[1] / "examples" / "peptide.xyz")
     parser.add_argument("--short", action="store_true", help="a twentieth of the length: shows that all runs, proves little")
     parser.add_argument("--no-row", action="store_true", help="add nothing to results/validate_ensembles.csv")
     asked = parser.parse_args(words)
     length = 0.05 if asked.short else asked.length
-    makers = {"argon": argon, "water": water, "peptide": lambda: peptide(asked.peptide)}
+    makers = {"argon": argon, "water": water, "dipeptide": dipeptide, "peptide": lambda: peptide(asked.peptide)}
     unknown = set(asked.systems.split(",")) - set(makers)
     if unknown:
         parser.error(f"no system {', '.join(sorted(unknown))}; known: {', '.join(makers)}.")
     where, rows = say_where(threads=1, seed=0), []
     for system in (makers[name]() for name in asked.systems.split(",")):
-        for part in validated(system, length):
+        known = set() if asked.no_row else rows_there(length)
+
+        def wanted(title: str, system: System = system, known: set[tuple[str, str]] = known) -> bool:
+            return (title, system.name) not in known and (not asked.only or any(fnmatch(title, pattern) for pattern in asked.only))
+
+        for part in validated(system, length, wanted):
             for row in part:
                 rows.append(row)
                 print(f"{row.ensemble:40s} {row.system:8s} {row.test:40s} {row.figure:10.3g} {row.unit:12s} limit {row.limit:g}  {row.verdict}", flush=True)
@@ -304,6 +334,9 @@ def main(words: list[str] | None = None) -> int:
                                                       "length": length, **{k: where[k] for k in ("date", "commit", "python", "ase", "numpy")}})
     failed = [row for row in rows if row.verdict != "pass"]
     print()
+    if not rows:
+        print("Nothing is left to run: the table holds it all.")
+        return 0
     print(table([[r.ensemble, r.system, r.test, f"{r.figure:.3g}", r.unit, f"{r.limit:g}", r.verdict] for r in failed or rows],
                 ("ensemble", "system", "test", "figure", "unit", "limit", "verdict")))
     print(f"{len(rows) - len(failed)} of {len(rows)} figures within their limits.")
