@@ -35,7 +35,7 @@ def draw_momenta(atoms: Atoms, temperature_K: float, rng: np.random.Generator, d
     """
     if not (math.isfinite(temperature_K) and temperature_K >= 0):
         raise ValueError(f"temperature_K must be a number >= 0, got {temperature_K!r}.")
-    masses, positions = atoms.get_masses(), atoms.get_positions()
+    masses = atoms.get_masses()
     (fixed, bonds), rotations = constrained(atoms), turning(atoms)
     usual = not fixed and not atoms.pbc.any()
     p = rng.standard_normal((len(atoms), 3)) * np.sqrt(masses * units.kB * temperature_K)[:, None]

@@ -11,7 +11,6 @@ from mdapp.dynamics._constraints import FixedBonds
 from mdapp.dynamics._molecules import pieces_of
 from mdapp.observables import PER_BAR
 from mdapp.simulation import ASEStepper
-from mdapp.topology import find_bonds
 from toys import Argon, argon
 
 kT = units.kB * 300.0
@@ -136,7 +135,7 @@ def test_molecules_keep_pressure_temperature_and_conserved_energy(tied):
 
 def test_a_refused_change_leaves_everything_as_it_was():
     stepper = started(argon(5.35), 5.0, temperature_K=40.0, compressibility_per_bar=1.0)
-    cell, atoms = stepper.dynamics, stepper.atoms
+    cell = stepper.dynamics
     stepper.step()
     refused = 0
     for _ in range(10):

@@ -141,7 +141,8 @@ def test_the_header_says_what_was_done_to_the_system(capsys):
     ({"ensemble": "npt", "cell_mask": "1,1,0"}, "the structure has no cell", 2),
     ({"ensemble": "npt", "barostat": "c-rescale", "flexible": True}, "npt-c-rescale scales the cell as a whole", 2),
     ({"ensemble": "npt", "barostat": "c-rescale", "cell_mask": "1,1,0"}, "npt-c-rescale scales the cell as a whole", 2),
-    ({"ensemble": "npt", "barostat": "mtk", "constrain_hydrogens": True}, "barostat c-rescale", 2), ({"timestep": 2.5}, "too long", 2), ({"timestep": 4.5, "constrain_hydrogens": True}, "too long", 2),
+    ({"ensemble": "npt", "barostat": "mtk", "constrain_hydrogens": True}, "barostat c-rescale", 2),
+    ({"timestep": 2.5}, "too long", 2), ({"timestep": 4.5, "constrain_hydrogens": True}, "too long", 2),
 ])
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(options, said, code, capsys):
     assert main(words(**options)) == code
