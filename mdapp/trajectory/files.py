@@ -42,6 +42,19 @@ def told(path: Path) -> Iterator[None]:
         raise OutputError(f"{path} cannot be written: {reason}. What was written before is whole; resume when the cause is gone.") from error
 
 
+def sync_open(descriptor: int, path: Path) -> None:
+    """What was written to an open file is on the disk when this returns.
+
+    Raises
+    ------
+    OutputError : the disk fails; or somebody has removed the file, so that all that is written would vanish with this process.
+    """
+    with told(path):
+        os.fsync(descriptor)
+        if os.fstat(descriptor).st_nlink == 0:
+            raise OutputError(f"{path} has been removed while it was being written. Bring the folder back, or start anew.")
+
+
 def flush_to_disk(path: Path) -> None:
     """fsync of a file or a folder."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mdapp.errors import RunFolderError
-from mdapp.trajectory.files import told
+from mdapp.trajectory.files import sync_open, told
 from mdapp.trajectory.layout import Field, Layout
 
 MAGIC = b"MDAPPJ1\n"
@@ -49,8 +49,7 @@ class Journal:
 
     def sync(self) -> None:
         """Everything appended so far is on the disk when this returns."""
-        with told(self.path):
-            os.fsync(self._file)
+        sync_open(self._file, self.path)
 
     def clear(self) -> None:
         """Forgets the records: they are in the trajectory."""

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from mdapp.trajectory.files import told
+from mdapp.trajectory.files import sync_open, told
 
 
 class Lines:
@@ -41,8 +41,7 @@ class Lines:
 
     def sync(self) -> None:
         """All lines are on the disk when this returns."""
-        with told(self.path):
-            os.fsync(self._file)
+        sync_open(self._file, self.path)
 
     def close(self) -> None:
         if self._file >= 0:

@@ -1,5 +1,6 @@
 """A run that is cut, killed or asked to stop, and resumed, equals one that was left alone: to the bit."""
 
+import json
 import os
 import random
 import resource
@@ -17,6 +18,7 @@ from ase.cluster import Icosahedron
 
 from mdapp.config import ResumeConfig, RunConfig, ensemble_names
 from mdapp.errors import Interrupted, OutputError, RunFolderError, UserError
+from mdapp.jobs._report import versions
 from mdapp.jobs.resume import resume
 from mdapp.jobs.run import run
 from mdapp.screen import Screen
@@ -50,6 +52,25 @@ def assert_same_run(a, b):
     assert Path(a, "thermo.csv").read_bytes() == Path(b, "thermo.csv").read_bytes()
     x, y = (load_checkpoint(Path(p)).state["stepper"] for p in (a, b))
     assert x.keys() == y.keys() and all(np.array_equal(x[k], y[k]) for k in x)
+    assert_same_memory(*(load_checkpoint(Path(p)).state["watches"] for p in (a, b)))
+    said = [[(e["kind"], e["step"], e["message"]) for e in read_events(Path(p)) if e["kind"] in ("guard", "warning", "rewind")] for p in (a, b)]
+    assert said[0] == said[1]
+
+
+def assert_same_memory(a, b, where="watches"):
+    """What guards remember, to the bit."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same_memory(a[key], b[key], f"{where}/{key}")
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b), where
+        for k, pair in enumerate(zip(a, b)):
+            assert_same_memory(*pair, f"{where}/{k}")
+    elif isinstance(a, (float, np.ndarray)):
+        np.testing.assert_array_equal(a, b, err_msg=where)
+    else:
+        assert a == b, where
 
 
 class StopAt:
@@ -80,6 +101,36 @@ def test_a_resumed_run_is_the_uninterrupted_one(method, cut, monkeypatch):
     assert (finished.exit_code, finished.summary["status"]) == (0, "finished")
     assert_same_run("a", "b")
     assert [e["kind"] for e in read_events(Path("b"))] == ["stop", "restart"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_that_is_cut_again_and_again_is_the_uninterrupted_one(method, monkeypatch):
+    """After the first step, at a frame, right after it, at a look of the guards, before the last step; with guards that speak."""
+    loud = ("on", "largest-force:warn_eV_per_A=0.012")
+    run(settings(method, steps=60, output="a", guard=loud, every=20))
+    assert any(e["kind"] == "warning" for e in read_events(Path("a")))
+    begun, done = settings(method, steps=60, output="b", guard=loud, every=20), 0
+    for cut in (1, 20, 21, 30, 59, None):
+        with monkeypatch.context() as patch:
+            StopAt(patch, 10**9 if cut is None else cut - done)
+            result = run(begun) if done == 0 else resume(ResumeConfig("b"))
+        assert result.exit_code == (0 if cut is None else 3) and result.summary["steps"] == (cut or 60)
+        done = cut
+    assert_same_run("a", "b")
+    assert result.summary["warnings"].keys() == json.loads(Path("a/summary.json").read_text())["warnings"].keys()
+
+
+def test_what_a_resume_changes_is_recorded(monkeypatch):
+    from mdapp.jobs import resume as job
+
+    run(settings(steps=20, output="a"))
+    resume(ResumeConfig("a", steps=30, threads=2))
+    monkeypatch.setattr(job, "versions", lambda: {**versions(), "numpy": "9.9"})
+    resume(ResumeConfig("a", steps=40, threads=2))
+    first, second = (e for e in read_events(Path("a")) if e["kind"] == "restart")
+    assert first["changed"] == ["steps 20 -> 30", "threads 1 -> 2"] and "threads 1 -> 2" in first["message"] and first["device"] == "cpu"
+    assert second["changed"] == ["steps 30 -> 40", f"numpy {versions()['numpy']} -> 9.9"]  # against the session before
+    assert "numpy" in Path("a/run.log").read_text()
 
 
 def test_an_extended_run_goes_on_where_the_shorter_one_ended():
@@ -317,3 +368,11 @@ def test_a_device_without_room_for_the_first_evaluation_says_what_would_fit_and_
     said = capsys.readouterr().err
     assert "not enough memory on cpu for 13 atoms: 24 GiB are needed and 23.6 are there; about 11 atoms would fit." in said and "smaller system" in said
     assert "Traceback" not in said and set(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["thermo.csv", "trajectory.journal"])
+def test_a_run_does_not_go_on_writing_into_a_file_that_was_removed(name):
+    """An `rm -r` that meets a folder in use can leave the folder there, with a few new files in it."""
+    with pytest.raises(Interrupted, match=f"Stopped at step [0-9]+: .*{name} has been removed while it was being written") as told:
+        run(settings(steps=400, every=1, output="b"), At(40, lambda: Path("b", name).unlink()))
+    assert told.value.exit_code == 3
