@@ -19,6 +19,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from potentials import checkpoint
 from potentials.checkpoint import Card, PotentialFileError
+from potentials.combine import Committee, CommitteeDerivatives, CommitteeResults
 from potentials.derivatives import energy_forces_stress
 from potentials.potential import Potential
 from potentials.registry import UnknownName
@@ -36,7 +37,9 @@ class PotentialCalculator(Calculator):
 
     Gives energy, energies, free_energy, forces, stress (eV, Å); beside them, where the potential knows them, charges (e), the
     dipole of an isolated structure (e Å; it depends on the origin where the structure is charged), and the parts of the energy in
-    ``results["energy_terms"]``. A potential that provides no energy has an energy of 0, and one without stress raises when it is asked for. Total charge and multiplicity are read from ``atoms.info`` ("charge", "multiplicity").
+    ``results["energy_terms"]``; and of a `Committee` the spread of its members (``energy_spread``, eV; ``forces_spread``, eV/Å by atom). A potential that
+    provides no energy has an energy of 0, and one without stress raises when it is asked for. Total charge and multiplicity are read from ``atoms.info``
+    ("charge", "multiplicity").
 
     Parameters
     ----------
@@ -65,11 +68,12 @@ class PotentialCalculator(Calculator):
         self.radial_table: TableError | None = None
         if radial_table and (compiled or replayed) and _single_precision(potential):
             potential, self.radial_table = with_radial_table(potential)
-        derive = _compiled(potential, device) if compiled else ReplayedDerivatives(potential.to(device)) if replayed else energy_forces_stress
+        derive = _derive(potential, device, compiled, replayed)
         self.evaluator = Evaluator(potential, device=checked_device(device), skin=skin, derive=derive)
         self.potential = potential
         self.card: Card = getattr(potential, "card", Card())
-        if getattr(potential, "charges", None) is not None:
+        members = potential.members if isinstance(potential, Committee) else [potential]
+        if all(getattr(m, "charges", None) is not None for m in members):
             self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
         if not potential.provides_stress:
             self.implemented_properties = [name for name in self.implemented_properties if name != "stress"]
@@ -127,6 +131,8 @@ class PotentialCalculator(Calculator):
             results["hirshfeld_ratios"] = r.outputs.hirshfeld_ratios.double().cpu().numpy()
         if r.outputs.extrapolation is not None:
             results["extrapolations"], results["overshoot"] = r.outputs.extrapolation.double().cpu().numpy().T
+        if isinstance(r, CommitteeResults):
+            results["energy_spread"], results["forces_spread"] = float(r.energy_spread[0]), r.forces_spread.cpu().numpy()
         self.results = results
         self._seen = (positions, cell, system)
         self.atoms = atoms
@@ -160,6 +166,16 @@ def refuse_to_compile(device: torch.device) -> None:
     if device.type != "cpu" or compiler is None:
         why = "found no C++ compiler (g++ or clang++)" if compiler is None else f"the device is {device}"
         raise ValueError(f"compile makes code for the CPU, but {why}. Leave it out.")
+
+
+def _derive(potential: Potential, device: str, compiled: bool, replayed: bool) -> Derive:
+    """What evaluates a potential in the fastest way allowed."""
+    if isinstance(potential, Committee):
+        potential.to(device)
+        return CommitteeDerivatives(potential, [_compiled(m, device) for m in potential.members] if compiled else ())  # type: ignore[arg-type]
+    if compiled:
+        return _compiled(potential, device)
+    return ReplayedDerivatives(potential.to(device)) if replayed else energy_forces_stress
 
 
 def _compiled(potential: Potential, device: str) -> Derive:
@@ -212,7 +228,7 @@ def load_calculator(
 
     Parameters
     ----------
-    spec : in this order: a potential file; a registered name (`so3krates`, `lj`, `emt`, or another package's); the file
+    spec : several files, or a pattern of such, for a committee; else in this order: a potential file; a registered name (`so3krates`, `lj`, `emt`, or another package's); the file
         name of a shipped potential; `ase:package.module:Class` for any ASE calculator.
     device : "cpu", "cuda" or "cuda:N".
     dtype : "float32" or "float64" for the network; as stored when not given.
@@ -231,19 +247,11 @@ def load_calculator(
         raise ValueError(f"dtype is '{dtype}'; allowed: {', '.join(checkpoint.DTYPES)}.")
     members = _members(spec)
     if len(members) > 1:
-        raise ValueError(f"--potential names {len(members)} files; committees are not supported yet: give one.")
+        return _committee(members, device, dtype, long_range_cutoff, compiled, ewald, radial_table)
     text = str(members[0])
     file = _file_of(text)
     if file is not None:
-        potential = checkpoint.load_potential(file, dtype)
-        if long_range_cutoff != "auto":
-            if not potential.has_long_range:
-                raise ValueError(f"long_range_cutoff means nothing to {file.name}: the potential has no long-range terms.")
-            if long_range_cutoff is not None and not float(long_range_cutoff) > 0:
-                raise ValueError(f"long_range_cutoff must be > 0 Å, got {long_range_cutoff}.")
-            potential.long_range_cutoff = long_range_cutoff
-        if ewald:
-            _use_ewald(potential, file.name, compiled)
+        potential = _potential(file, dtype, long_range_cutoff, ewald, compiled)
         return PotentialCalculator(potential, device=device, name=file.name, source=file, compiled=compiled, cuda_graphs=cuda_graphs, radial_table=radial_table)
     if ewald:
         raise ValueError(f"Ewald summation serves potential files with partial charges, and {text} is none. Leave it out.")
@@ -258,6 +266,41 @@ def load_calculator(
     except UnknownName:
         raise PotentialFileError(_not_found(text)) from None
     return factory(device=device, dtype=dtype)
+
+
+def _potential(file: Path, dtype: str | None, long_range_cutoff: float | str | None, ewald: bool, compiled: bool) -> Potential:
+    """The potential of a file, with the long-range terms asked for."""
+    potential = checkpoint.load_potential(file, dtype)
+    if long_range_cutoff != "auto":
+        if not potential.has_long_range:
+            raise ValueError(f"long_range_cutoff means nothing to {file.name}: the potential has no long-range terms.")
+        if long_range_cutoff is not None and not float(long_range_cutoff) > 0:
+            raise ValueError(f"long_range_cutoff must be > 0 Å, got {long_range_cutoff}.")
+        potential.long_range_cutoff = long_range_cutoff
+    if ewald:
+        _use_ewald(potential, file.name, compiled)
+    return potential
+
+
+def _committee(
+    words: Sequence[str | Path], device: str, dtype: str | None, long_range_cutoff: float | str | None, compiled: bool, ewald: bool, radial_table: bool
+) -> PotentialCalculator:
+    """The mean of several potential files, and how far they lie apart."""
+    files = [_file_of(word) for word in words]
+    strangers = [str(word) for word, file in zip(words, files) if file is None]
+    if strangers:
+        raise ValueError(f"A committee is made of potential files, and {', '.join(strangers)} is none. Name files only, or one potential.")
+    known = [file for file in files if file is not None]
+    potentials = [_potential(file, dtype, long_range_cutoff, ewald, compiled) for file in known]
+    card: Card = getattr(potentials[0], "card", Card())
+    if any(getattr(p, "card", Card()).level_of_theory != card.level_of_theory for p in potentials):
+        raise ValueError(f"The members of a committee are trained on different levels of theory: "
+                         f"{'; '.join(f'{f.name}: {p.card.level_of_theory}' for f, p in zip(known, potentials))}. Their energies cannot be averaged.")
+    if compiled and radial_table:
+        potentials = [with_radial_table(p)[0] if _single_precision(p) else p for p in potentials]
+    committee = Committee(potentials)
+    committee.card = card  # type: ignore[assignment]
+    return PotentialCalculator(committee, device=device, name=f"a committee of {len(known)} ({', '.join(f.name for f in known)})", compiled=compiled)
 
 
 def batch_evaluator(calculator: BaseCalculator, compiled: bool = False) -> BatchEvaluator | SerialEvaluator:
