@@ -38,6 +38,7 @@ LARGEST_OVER_RMSD = 5.0  # no atom farther from its like than this times the all
 MOST_FEATURES = 512  # numbers in a fingerprint, where the kinds of pairs are not more
 SPREAD = 0.5  # Å; atoms that never move are laid on each other where they reach so far in two directions
 MOST_FRAMES = 256  # starts that are looked at for a structure whose atoms can all be exchanged
+MOST_ROWS = 400  # atoms up to which the distances around each are compared
 PORTION = 16  # of them looked at together, where the first that makes the two one will do
 MOST_TRIED = 24  # of them refined, the most promising first
 HOPELESS = 3.0  # times the allowed RMSD, before a start is refined
@@ -143,12 +144,12 @@ class Identity:
                     best = found
                 if best.rmsd < 1e-9 or (rmsd_max is not None and best.within(rmsd_max)):
                     return best
-        return best or self._refined(a, b, b @ rotation(a, b), False, place)
+        return best or self._refined(a, b, b @ rotation(a, b), False, place, rounds=1)
 
-    def _refined(self, a: np.ndarray, b: np.ndarray, turned: np.ndarray, mirrored: bool, place: np.ndarray) -> Match:
+    def _refined(self, a: np.ndarray, b: np.ndarray, turned: np.ndarray, mirrored: bool, place: np.ndarray, rounds: int = MOST_ROUNDS) -> Match:
         """The best permutation and the best rotation in turn, from b as it is turned, until neither changes."""
         seen: np.ndarray | None = None
-        for _ in range(MOST_ROUNDS):
+        for _ in range(rounds):
             p = self.symmetry.assign(_squares(a, turned))
             if seen is not None and np.array_equal(p, seen):
                 break
@@ -173,11 +174,11 @@ class Identity:
             yield (b - q) @ rotation(a[k] - p, b[k] - q) + p
             yield b @ rotation(a, b)
             return
-        far = np.inf if rmsd_max is None else HOPELESS * rmsd_max
+        rmsd_max = np.inf if rmsd_max is None else rmsd_max
         as_given = b @ rotation(a, b)
-        if np.linalg.norm(as_given - a) <= np.sqrt(n) * far:
+        if np.linalg.norm(as_given - a) <= np.sqrt(n) * HOPELESS * rmsd_max:
             yield as_given
-        yield from _frames(a, b, self.symmetry.labels, far)
+        yield from _frames(a, b, self.symmetry.labels, rmsd_max)
 
     def _checked(self, positions: np.ndarray) -> np.ndarray:
         x = np.asarray(positions, dtype=float)
@@ -197,12 +198,17 @@ def rotation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _frames(a: np.ndarray, b: np.ndarray, labels: np.ndarray, rmsd_max: float) -> Iterator[np.ndarray | None]:
     """b turned so that two of its atoms, seen from the centroid, lie like two chosen atoms of a; the most promising first.
 
-    Those in which the atoms are farther from their nearest likes than `rmsd_max` (rms, Å) are left out.
+    None at all where the two cannot be within `rmsd_max` (Å) of each other; of the others those are left out from which that is not reached.
     """
     radius_a, radius_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-    around_a, around_b = (np.sort(np.sqrt(_squares(x, x)), axis=1) for x in (a, b))
-    mismatch = (np.sqrt(np.mean((around_a[:, None] - around_b[None]) ** 2, axis=2)) if len(a) <= 400 else 0.0) + np.abs(radius_a[:, None] - radius_b)
-    mismatch = np.where(labels[:, None] == labels, mismatch, np.inf)
+    alike = labels[:, None] == labels
+    mismatch = np.where(alike, np.abs(radius_a[:, None] - radius_b), np.inf)
+    if len(a) <= MOST_ROWS:
+        around_a, around_b = (np.sort(np.sqrt(_squares(x, x)), axis=1) for x in (a, b))
+        rows = np.where(alike, np.sqrt(np.mean((around_a[:, None] - around_b[None]) ** 2, axis=2)), np.inf)
+        if np.mean(rows.min(axis=1) ** 2) > 2 * rmsd_max**2:  # sorted rows differ by less than distances, and these by less than atoms
+            return
+        mismatch = mismatch + rows
     far = radius_a > min(0.5, 0.5 * radius_a.max())
     rivals = (mismatch < mismatch.min(axis=1, keepdims=True) + 0.3).sum(axis=1)  # how many atoms of b could be this one
     u = int(np.lexsort((-radius_a, rivals, ~far))[0])
@@ -223,7 +229,7 @@ def _frames(a: np.ndarray, b: np.ndarray, labels: np.ndarray, rmsd_max: float) -
     tried = 0
     for part in (turns[k : k + PORTION] for k in range(0, len(turns), PORTION)) if np.isfinite(rmsd_max) else (turns,):
         lower = np.array([_least_cost(a, b @ turn, labels) for turn in part])
-        promising = [k for k in np.argsort(lower, kind="stable") if lower[k] <= len(a) * rmsd_max**2]
+        promising = [k for k in np.argsort(lower, kind="stable") if lower[k] <= len(a) * (HOPELESS * rmsd_max) ** 2]
         for k in promising[: max(0, MOST_TRIED - tried)]:
             yield b @ part[k]
         tried += len(promising)

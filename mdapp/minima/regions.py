@@ -1,8 +1,9 @@
 """Named regions of the Ramachandran map, after the minima of alanine dipeptide.
 
 Nine boxes tile the whole map, so that every residue has exactly one name. Their middles lie about the minima that ab initio and density functional
-calculations find for Ac-Ala-NHMe (T. Head-Gordon et al., J. Am. Chem. Soc. 113, 5989 (1991); R. Vargas et al., J. Phys. Chem. A 106, 3213 (2002)), and their borders
-near the ridges between these; beside them the names of A. Perczel et al., J. Am. Chem. Soc. 113, 6256 (1991), whose boxes are similar. The names are those of L residues; a D residue lies in the box of the point (-phi, -psi).
+calculations find for Ac-Ala-NHMe (T. Head-Gordon et al., J. Am. Chem. Soc. 113, 5989 (1991); R. Vargas et al., J. Phys. Chem. A 106, 3213 (2002)), and
+their borders near the ridges between these; beside them the names of A. Perczel et al., J. Am. Chem. Soc. 113, 6256 (1991), whose boxes are similar. The
+names are those of L residues; a D residue lies in the box of the point (-phi, -psi).
 
 ========  =================  =================  ===============  ========
 name      phi                psi                minimum about    Perczel

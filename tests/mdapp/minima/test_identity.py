@@ -43,8 +43,8 @@ def shapeless(n: int) -> Atoms:
 
 
 MADE = {
-    **{name: (lambda name=name: molecule(name)) for name in ("CH4", "C2H6", "C6H6", "isobutane", "H2O", "CO2", "CO", "N2", "C2H2", "CH3CONH2", "CH3CH2OH",
-                                                                "trans-butane", "butadiene", "CH3COOH", "C60")},
+    **{name: (lambda name=name: molecule(name))
+       for name in ("CH4", "C2H6", "C6H6", "isobutane", "H2O", "CO2", "CO", "N2", "C2H2", "CH3CONH2", "CH3CH2OH", "trans-butane", "butadiene", "CH3COOH", "C60")},
     "peptide": lambda: read(REPO / "examples" / "peptide.xyz"), "LJ13": lj13, "LJ38": lj38, "six waters": lambda: waters(6), "30 argons": lambda: shapeless(30),
     "one atom": lambda: Atoms("Ar"),
 }  # fmt: skip

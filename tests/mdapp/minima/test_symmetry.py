@@ -61,8 +61,6 @@ def guanidinium():
     return Atoms(numbers, positions)
 
 
-
-
 WATER = molecule("H2O")
 CASES = {
     "water": (WATER, 2), "methane": (molecule("CH4"), 24), "ethane": (molecule("C2H6"), 72), "ethanol": (molecule("CH3CH2OH"), 12),
