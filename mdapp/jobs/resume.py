@@ -26,7 +26,7 @@ from mdapp.jobs._stopping import Stopping
 from mdapp.jobs.run import begin, deadline, refuse_to_begin
 from mdapp.screen import Screen, silent
 from mdapp.toml import fill, read_settings
-from mdapp.trajectory import EventLog, RunFolder, RunLock, load_checkpoint, open_run_folder
+from mdapp.trajectory import EventLog, RunFolder, RunLock, load_checkpoint, open_run_folder, read_events
 from mdapp.trajectory.files import write_text
 
 
@@ -105,10 +105,25 @@ def _go_on(
                 watch.restore(state["watches"][watch.monitor])
     except (KeyError, ValueError, TypeError) as error:
         raise RunFolderError(f"{folder.path}: the restart state does not fit this run ({type(error).__name__}: {error}).") from error
+    changed = changes_since(folder, start.config)
     _write_total(folder, start.config)
     folder.summary.unlink(missing_ok=True)  # of the session before; the new one writes its own
-    EventLog(folder.path).write("restart", done, stepper.time_fs, f"Resumed at step {done} of {start.config.steps}.", versions=versions())
+    said = f"Resumed at step {done} of {start.config.steps}." + (f" Changed: {', '.join(changed)}." if changed else "")
+    EventLog(folder.path).write("restart", done, stepper.time_fs, said, changed=changed, device=start.config.device, threads=start.config.threads, versions=versions())
+    if changed:
+        teller.say(f"Not as in the session before: {', '.join(changed)}.")
     return go(Session(start, folder, stepper, watches, str(state["run_id"]), stopping, teller, state, earlier_alarms(folder, done)))
+
+
+def changes_since(folder: RunFolder, config: RunConfig) -> list[str]:
+    """What may change at a resume and did: 'steps 40 -> 60', 'device cpu -> cuda', 'numpy 2.4.5 -> 2.4.6'; against the session before."""
+    asked, provenance = stored_settings(folder)
+    before = {"steps": asked.steps, "device": asked.device, "threads": asked.threads, **provenance.get("versions", {})}
+    for event in read_events(folder.path):
+        if event.get("kind") == "restart":
+            before |= {name: event[name] for name in ("device", "threads") if name in event} | dict(event.get("versions", {}))
+    now = {"steps": config.steps, "device": config.device, "threads": config.threads, **versions()}
+    return [f"{name} {before[name]} -> {value}" for name, value in now.items() if name in before and before[name] != value]
 
 
 def _with_momenta(start: Start, state: dict[str, Any]) -> Any:
