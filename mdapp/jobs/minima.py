@@ -6,6 +6,7 @@ search is put together again), `lowest.extxyz` (the lowest minima, the lowest fi
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,7 +209,8 @@ class _Live:
 
 def progress_words(p: Progress) -> str:
     """'412 hops  137 minima  23 new/100 hops  lowest -12.3456 eV  complete 61 % (of about 225)  6:12 left'."""
-    parts = [f"{p.hops} hops", f"{p.minima} minima", f"{p.new_per_hundred:.0f} new/100 hops", f"lowest {p.lowest_eV:.4f} eV", completeness_words(p.completeness)]
+    lowest = f"lowest {p.lowest_eV:.4f} eV" if math.isfinite(p.lowest_eV) else "nothing found yet"
+    parts = [f"{p.hops} hops", f"{p.minima} minima", f"{p.new_per_hundred:.0f} new/100 hops", lowest, completeness_words(p.completeness)]
     return "  ".join([*parts, *([f"{shown_duration(p.left_s)} left"] if p.left_s is not None else [])])
 
 
@@ -256,12 +258,13 @@ def _close(setting: Setting, folder: RunFolder, result: SearchResult, stopping: 
     verdict, exit_code = ("interrupted", EXIT_STOPPED) if stopped else ("finished", EXIT_FINISHED)
     ends = {"hops": f"{p.hops} hops are made", "minima": f"{p.minima} minima are found", "time": "the time is up", "complete": "the library is as complete as asked for",
             "stopped": f"stopped by {stopping.reason}"}
-    why = f"{ends[result.reason]}; {p.minima} distinct minima, the lowest at {p.lowest_eV:.4f} eV."
+    what = f"{p.minima} distinct minima, the lowest at {p.lowest_eV:.4f} eV" if math.isfinite(p.lowest_eV) else "nothing is found yet"
+    why = f"{ends[result.reason]}; {what}."
     arms = {name: {"hops": arm.hops, "new": arm.all_new, "evaluations": arm.all_evaluations, "new_per_1000_evaluations": round(arm.per_thousand, 3)}
             for name, arm in result.mixture.arms.items()}
     summary = {
         "verdict": verdict, "why": why, "exit_code": exit_code, "folder": str(folder.path), "reason": result.reason, "minima": p.minima, "hops": p.hops,
-        "evaluations": p.evaluations, "lowest_eV": p.lowest_eV, "lowest_after_hops": p.lowest_at, "new_per_hundred_hops": round(p.new_per_hundred, 2),
+        "evaluations": p.evaluations, "lowest_eV": p.lowest_eV if math.isfinite(p.lowest_eV) else None, "lowest_after_hops": p.lowest_at, "new_per_hundred_hops": round(p.new_per_hundred, 2),
         "completeness": {"found": c.found, "visits": c.visits, "coverage": c.coverage, "expected": c.expected, "expected_low": c.low,
                          "expected_high": c.high if c.high < 1e300 else None, "share": c.share},
         "refused": dict(p.refused), "moves": arms, "seconds": round(p.seconds, 1), "seed": setting.config.seed, "potential": setting.potential.title,

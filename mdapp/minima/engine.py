@@ -63,7 +63,6 @@ class Hopper(Protocol):
     def close(self) -> None: ...
 
 
-
 class Engine:
     """Makes hops with one evaluator.
 

@@ -1,0 +1,98 @@
+"""Do searches from random starts find the global minima of Lennard-Jones clusters, and in how many hops?
+
+    python scripts/lennard_jones_clusters.py [13 38] [--seeds 1] [--walkers 32] [--move basin-hopping|minima-hopping|mixture] [--hops 20000]
+
+All pairs, no cutoff, in argon's units (energies are printed in epsilon). Every hop is a relaxation, the random starts included, over all walkers together. Global minima:
+M. R. Hoare and P. Pal, Adv. Phys. 20, 161 (1971) for 13 atoms; J. Pillardy and L. Piela, J. Phys. Chem. 99, 11805 (1995) for 38, whose truncated octahedron lies in a
+narrow funnel beside a wide icosahedral one. Hops of the literature for 38 atoms, on average: 1,190 by minima hopping, 1,265 by an evolutionary algorithm
+(S. Schönborn et al., J. Chem. Phys. 130, 144108 (2009)); basin hopping at the settings used here needs some 2,000 (D. J. Wales and J. P. K. Doye (1997), one walk).
+"""
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from _bench import append_row, say_where, table
+from ase import Atoms, units
+from mdapp.minima.driver import Progress, SearchOptions, search
+from mdapp.minima.library import Library, Sameness
+from mdapp.minima.moves._base import Move
+from mdapp.minima.moves.basin_hopping import BasinHopping
+from mdapp.minima.moves.minima_hopping import MinimaHopping
+from mdapp.relax.pool import RelaxationPool
+from potentials.runtime.batch_evaluator import Item
+
+EPSILON, SIGMA = 0.0103, 3.4  # eV, Å
+LOWEST = {13: -44.326801, 38: -173.928427}  # epsilon
+LITERATURE = {13: "every walk", 38: "1190 to 2000"}
+MOVES: dict[str, Move] = {
+    "basin-hopping": BasinHopping(step_A=0.36 * SIGMA, largest_A=0.6 * SIGMA, temperature_K=0.8 * EPSILON / units.kB),
+    "minima-hopping": MinimaHopping(temperature_K=60, coldest_K=5, hottest_K=400, timestep_fs=40, soften_reach_A=0.5, soften_gain=2.0),
+}
+
+
+class Pairs:
+    """Lennard-Jones of many clusters of one size at once, by plain numpy."""
+
+    def __init__(self) -> None:
+        self.evaluations = 0
+        self._sums: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+    def __call__(self, items: Sequence[Item]) -> tuple[np.ndarray, list[np.ndarray]]:
+        self.evaluations += len(items)
+        x = np.stack([item.positions for item in items])
+        i, j, sums = self._pairs(x.shape[1])
+        d = x[:, i] - x[:, j]
+        r2 = np.einsum("spk,spk->sp", d, d) / SIGMA**2
+        s6 = 1.0 / r2**3
+        pull = (24 * EPSILON / SIGMA**2 * (2 * s6 * s6 - s6) / r2)[:, :, None] * d
+        return 4 * EPSILON * (s6 * s6 - s6).sum(1), list(np.matmul(sums, pull))
+
+    def _pairs(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if n not in self._sums:
+            i, j = np.triu_indices(n, 1)
+            sums = np.zeros((n, len(i)))
+            sums[i, np.arange(len(i))], sums[j, np.arange(len(i))] = 1.0, -1.0
+            self._sums[n] = i, j, sums
+        return self._sums[n]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.add_argument("sizes", nargs="*", type=int, default=[13, 38], choices=sorted(LOWEST))
+    p.add_argument("--seeds", nargs="+", type=int, default=[1])
+    p.add_argument("--walkers", type=int, default=32)
+    p.add_argument("--hops", type=int, default=20_000)
+    p.add_argument("--move", choices=[*MOVES, "mixture"], default="basin-hopping")
+    a = p.parse_args(argv)
+    where, rows = say_where(threads=1), []
+    moves = MOVES if a.move == "mixture" else {a.move: MOVES[a.move]}
+    for n in a.sizes:
+        for seed in a.seeds:
+            evaluate, lowest, begin, cpu = Pairs(), [0.0], time.perf_counter(), time.process_time()
+
+            def look(now: Progress, lowest: list[float] = lowest, begin: float = begin, n: int = n) -> None:
+                lowest[0] = now.lowest_eV / EPSILON
+                if now.hops % 200 == 0:
+                    print(f"  LJ{n}: {now.hops} hops, {now.minima} minima, lowest {lowest[0]:.4f} after {now.lowest_at}, {time.perf_counter() - begin:.0f} s", flush=True)
+
+            with tempfile.TemporaryDirectory() as folder, Library(Path(folder) / "minima.h5", sameness=Sameness(energy_window_eV=2e-5)) as library:
+                start = Atoms(f"Ar{n}", positions=np.arange(n)[:, None] * [3.8, 0.1, 0.0])
+                found = search(start, evaluate, library, SearchOptions(walkers=a.walkers, seed=seed, hops=a.hops, random_start=True, threshold_eV=2 * EPSILON), moves,
+                               pool=RelaxationPool(fmax=1e-3, steps=3000, max_step=0.5), should_stop=lambda: lowest[0] < LOWEST[n] + 1e-3, on_progress=look)
+            hit = lowest[0] < LOWEST[n] + 1e-3
+            q = found.progress
+            row = {**where, "seed": seed, "atoms": n, "move": a.move, "walkers": a.walkers, "found": hit, "lowest_epsilon": f"{lowest[0]:.6f}", "known_epsilon": LOWEST[n],
+                   "hops": q.hops, "hops_of_literature": LITERATURE[n], "minima": q.minima, "evaluations": q.evaluations, "seconds": time.perf_counter() - begin,
+                   "cpu_s": time.process_time() - cpu}
+            append_row("lennard_jones", row)
+            rows.append([f"LJ{n}", seed, "found" if hit else "not found", row["lowest_epsilon"], LOWEST[n], q.hops, LITERATURE[n], q.minima, q.evaluations, row["cpu_s"]])
+    print(table(rows, ("cluster", "seed", "", "lowest", "known", "hops", "literature", "minima", "evaluations", "cpu_s")))
+
+
+if __name__ == "__main__":
+    main()
