@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--structure", type=Path, default=None)
     parser.add_argument("--temperature", type=float, default=20.0)
     parser.add_argument("--timestep", type=float, default=4.0)
+    parser.add_argument("--reference", type=int, default=4000, help="steps of the run that is left alone, and compared with after each kill")
     parser.add_argument("--longest", type=float, default=2.5, help="seconds that a forked session may live; a new process gets three times as long")
     parser.add_argument("--minutes", type=float, default=1e9, help="no more kills after so long; the row says how many there were")
     parser.add_argument("--seed", type=int, default=1)
@@ -123,7 +124,7 @@ def main() -> None:
             Icosahedron("Ar", 2, latticeconstant=5.4).write(asked.structure)
         asked.structure = asked.structure.resolve()
         folder, begun = Path(scratch) / "killed", time.monotonic()
-        first = run(config(Path(scratch) / "reference", asked, 4000))
+        first = run(config(Path(scratch) / "reference", asked, asked.reference))
         reference, seen, before_start, ended = list(read_frames(first.folder)), 0, 0, 0
         for k in range(asked.kills):
             if time.monotonic() - begun > 60 * asked.minutes:
