@@ -8,7 +8,8 @@ should raise no alarm.
 
 Every run writes every step and goes on after alarms. Then the full record is asked when somebody who sees it all would have stopped: at the first step in which a bond of the
 start is off by more than 0.5 Å (Fu et al., 2023), or from which the bonds that one would draw by distance and valence are not those of the start for 10 fs, or in which two
-atoms are closer than 0.6 Å. None of this is taken from the guards. FOLDER/guard_timing.csv has a line for each run and FOLDER/guard_timing.png shows it;
+atoms are closer than 0.6 Å. None of this is taken from the guards. Where every step is written the guards look at every step; in an ordinary run they look at every tenth, and
+speak up to nine steps later. FOLDER/guard_timing.csv has a line for each run and FOLDER/guard_timing.png shows it;
 `--results` puts both into scripts/results too.
 """
 from __future__ import annotations
@@ -136,7 +137,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> Path:
     marks = (("chemist_step", "o", style.BLACK, "a chemist would have stopped"), ("warned_step", ">", style.ORANGE, "a guard warned"),
              ("stopped_step", "s", style.VERMILION, "a guard stopped the run"))  # fmt: skip
     with style.look():
-        figure, axes = style.panel(8.6, 1.2 + 0.24 * len(rows))
+        figure, axes = style.panel(9.0, 1.4 + 0.24 * len(rows))
         for y, row in enumerate(rows):
             axes.plot([row["timestep_fs"], row["steps"] * row["timestep_fs"]], [y, y], color="#dddddd", linewidth=1, zorder=1)
             for name, marker, colour, _ in marks:
@@ -145,9 +146,10 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> Path:
                               fillstyle="none" if marker == "o" else "full", zorder=3 if marker == "o" else 2)  # fmt: skip
         for _, marker, colour, label in marks:
             axes.plot([], [], marker, color=colour, fillstyle="none" if marker == "o" else "full", label=label)
-        axes.set(xscale="log", xlabel="time / fs", ylim=(len(rows) - 0.4, -0.6), title="Bad potentials: guards against a chemist who sees every step")
-        axes.set_yticks(range(len(rows)), [f"{r['potential']}; {r['structure']}, {r['temperature_K']:g} K" for r in rows])
-        axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16 - 0.3 / len(rows)), ncols=3)
+        axes.set(xscale="log", xlabel="time / fs", ylim=(len(rows) - 0.4, -0.6))
+        axes.set_yticks(range(len(rows)), [f"{r['potential'].removeprefix(r['structure'] + ', ')}; {r['structure']}, {r['temperature_K']:g} K" for r in rows])
+        figure.legend(loc="outside lower center", ncols=3)
+        figure.suptitle("Bad potentials: guards against a chemist who sees every step", fontsize=11)
         return style.save(figure, path)
 
 
