@@ -1,13 +1,9 @@
 """The ASE face of any potential, and the one function that turns words into a calculator."""
 from __future__ import annotations
 
-import difflib
-import glob
-import importlib
 import os
 import shutil
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +24,7 @@ from potentials.runtime.evaluator import Derive, Evaluator, System
 from potentials.runtime.radial_table import TableError, has_radial_filters, with_radial_table
 from potentials.runtime.replayed_derivatives import ReplayedDerivatives
 from potentials.runtime.serial_evaluator import SerialEvaluator
-
-SHIPPED = files("potentials") / "shipped"
+from potentials.words import ase_calculator, file_of, members_of, not_found
 
 
 class PotentialCalculator(Calculator):
@@ -214,9 +209,9 @@ def load_potential(spec: str | Path, dtype: str | None = None) -> Potential:
     ------
     PotentialFileError : no such file, or one that cannot be used.
     """
-    file = _file_of(spec)
+    file = file_of(spec)
     if file is None:
-        raise PotentialFileError(_not_found(str(spec)))
+        raise PotentialFileError(not_found(str(spec)))
     return checkpoint.load_potential(file, dtype)
 
 
@@ -245,11 +240,11 @@ def load_calculator(
     """
     if dtype is not None and dtype not in checkpoint.DTYPES:
         raise ValueError(f"dtype is '{dtype}'; allowed: {', '.join(checkpoint.DTYPES)}.")
-    members = _members(spec)
+    members = members_of(spec)
     if len(members) > 1:
         return _committee(members, device, dtype, long_range_cutoff, compiled, ewald, radial_table)
     text = str(members[0])
-    file = _file_of(text)
+    file = file_of(text)
     if file is not None:
         potential = _potential(file, dtype, long_range_cutoff, ewald, compiled)
         return PotentialCalculator(potential, device=device, name=file.name, source=file, compiled=compiled, cuda_graphs=cuda_graphs, radial_table=radial_table)
@@ -258,13 +253,13 @@ def load_calculator(
     if compiled:
         raise ValueError(f"compile serves potential files, and {text} is none. Leave it out.")
     if text.startswith("ase:"):
-        return _ase_calculator(text)
+        return ase_calculator(text)
     from potentials.named import named
 
     try:
         factory = named.get(text)
     except UnknownName:
-        raise PotentialFileError(_not_found(text)) from None
+        raise PotentialFileError(not_found(text)) from None
     return factory(device=device, dtype=dtype)
 
 
@@ -286,7 +281,7 @@ def _committee(
     words: Sequence[str | Path], device: str, dtype: str | None, long_range_cutoff: float | str | None, compiled: bool, ewald: bool, radial_table: bool
 ) -> PotentialCalculator:
     """The mean of several potential files, and how far they lie apart."""
-    files = [_file_of(word) for word in words]
+    files = [file_of(word) for word in words]
     strangers = [str(word) for word, file in zip(words, files) if file is None]
     if strangers:
         raise ValueError(f"A committee is made of potential files, and {', '.join(strangers)} is none. Name files only, or one potential.")
@@ -331,11 +326,6 @@ def batch_evaluator(calculator: BaseCalculator, compiled: bool = False) -> Batch
     return BatchEvaluator(potential, device=device, skin=calculator.evaluator.skin, compiled=compiled)
 
 
-def shipped() -> list[Path]:
-    """The potential files that come with the program."""
-    return sorted(Path(str(f)) for f in SHIPPED.iterdir() if f.name.endswith(".pt"))
-
-
 def checked_device(device: str) -> torch.device:
     """The device of that name.
 
@@ -354,58 +344,3 @@ def checked_device(device: str) -> torch.device:
         if (found.index or 0) >= count:
             raise ValueError(f"device is '{device}', but torch finds {count} CUDA device(s) here. Use --device cpu.")
     return found
-
-
-def _members(spec: str | Path | Sequence[str | Path]) -> list[str | Path]:
-    specs = [spec] if isinstance(spec, (str, Path)) else list(spec)
-    if not specs:
-        raise ValueError("No potential given.")
-    found: list[str | Path] = []
-    for one in specs:
-        matches = sorted(glob.glob(str(one))) if any(c in str(one) for c in "*?[") and not Path(one).exists() else []
-        found.extend(matches or [one])
-    return found
-
-
-def _file_of(spec: str | Path) -> Path | None:
-    """The file that a word stands for: itself, or a shipped potential by its name or file name."""
-    path = Path(spec)
-    if path.exists() and not path.is_dir():
-        return path
-    text = str(spec)
-    for candidate in shipped():
-        if text in (candidate.name, candidate.stem):
-            return candidate
-    return None
-
-
-def _not_found(text: str) -> str:
-    from potentials.named import named
-
-    if text and Path(text).is_dir():
-        return f"{text} is a folder, not a potential file."
-    names = [*named.names(), *(f.name for f in shipped())]
-    near = difflib.get_close_matches(text, [*names, *(f.stem for f in shipped())], n=1)
-    guess = f" Did you mean '{near[0]}'?" if near else ""
-    return f"No potential '{text}': no such file, and no potential of that name.{guess} Known names: {', '.join(names)}; or ase:package.module:Class."
-
-
-def _ase_calculator(text: str) -> Calculator:
-    module_name, _, class_name = text[len("ase:") :].rpartition(":")
-    if not module_name or not class_name:
-        raise ValueError(f"--potential is '{text}'; expected ase:package.module:Class, for instance ase:ase.calculators.lj:LennardJones.")
-    try:
-        kind = getattr(importlib.import_module(module_name), class_name)
-    except ImportError as error:
-        raise ValueError(f"'{text}': cannot import {module_name} ({error}). Is its package installed?") from error
-    except AttributeError:
-        raise ValueError(f"'{text}': {module_name} has no class {class_name}.") from None
-    if not (isinstance(kind, type) and issubclass(kind, BaseCalculator)):
-        raise ValueError(f"'{text}': {class_name} is not an ASE calculator class, so it was not called.")
-    try:
-        calculator = kind()
-    except Exception as error:
-        raise ValueError(f"'{text}': {class_name}() failed: {error}. It must work without arguments; wrap it in a class of yours that does.") from error
-    calculator.elements = None
-    calculator.card = Card(level_of_theory=f"whatever {class_name} of {module_name} computes")
-    return calculator

@@ -31,7 +31,7 @@ potentials.named potentials.active_learning
 potentials.calculator
 potentials.exports potentials.export
 potentials.imports
-potentials.training potentials.conformance potentials.combine
+potentials.training potentials.conformance potentials.combine potentials.words
 potentials.runtime potentials.data
 potentials.architectures potentials.checkpoint potentials.derivatives
 potentials.layers potentials.neighbours
@@ -45,6 +45,7 @@ DEPTH = {room: depth for depth, line in enumerate(LAYERS) for room in line.split
 UPWARD = {  # inside functions only
     ("potentials", "potentials.calculator"): "the public face, opened when a name is asked for",
     ("potentials.checkpoint", "potentials.architectures"): "a file names its architecture; the registry finds it",
+    ("potentials.words", "potentials.named"): "a word that stands for nothing is answered with the names there are",
     ("potentials.calculator", "potentials.named"): "a word names a potential; the registry finds it, and its factories return calculators",
 }
 

@@ -31,7 +31,7 @@ def show(name: str | None = None, *, as_json: bool = False) -> int:
 def listing() -> dict[str, list[dict[str, str]]]:
     """Names that need no file, files that come with the program, architectures that files may have. Strangers are listed by name, unopened."""
     from potentials.architectures import architectures
-    from potentials.calculator import shipped
+    from potentials.words import shipped
     from potentials.named import named
 
     return {

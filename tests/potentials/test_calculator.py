@@ -8,10 +8,11 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 import potentials
 from potentials.architectures.lennard_jones import Config, LennardJones
-from potentials.calculator import PotentialCalculator, load_calculator, load_potential, shipped
+from potentials.calculator import PotentialCalculator, load_calculator, load_potential
 from potentials.checkpoint import PotentialFileError, save_potential
 from potentials.derivatives import energy_forces_stress
 from potentials.neighbours import graph_of
+from potentials.words import shipped
 from samples import argon, small, water
 
 
