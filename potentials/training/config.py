@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ase.data import atomic_numbers
+
 from potentials.data.filters import FilterConfig
 from potentials.data.labelled import LabelKeys
 from potentials.data.lammps import LammpsConfig
@@ -88,6 +90,7 @@ class LossConfig:
     huber_delta: float = 0.1  # eV per atom, eV/Å, ...; beyond it the loss grows linearly
     energy_huber_delta: float | None = None  # of the energy alone
     force_reduction: Literal["global", "structure"] = "global"  # mean over all atoms, or over each structure's atoms first
+    force_weights: dict[str, float] = field(default_factory=dict)  # of the atoms of an element by its symbol, in the mean over atoms; 1 for the others
     dipole_origin: Literal["positions", "mass", "geometry"] = "positions"  # of a charged structure's dipole: origin of the positions, or a centre
     wake: float = 0.0  # on mean |F*| / mean |F|, which pushes forces away from 0 where units are dead and nothing is learnt; until `wake_until`
     wake_until: float = 0.1  # part of the training
@@ -111,6 +114,11 @@ class LossConfig:
             delta = getattr(self, name)
             if delta is not None and not delta > 0:
                 raise ValueError(f"{name} must be > 0, got {delta}.")
+        for symbol, weight in self.force_weights.items():
+            if symbol not in atomic_numbers or symbol == "X":
+                raise ValueError(f"force_weights names no element with {symbol!r}; use symbols such as 'O'.")
+            if not weight >= 0:
+                raise ValueError(f"force_weights of {symbol} must be 0 or more, got {weight}.")
         if not 0 < self.wake_until <= 1:
             raise ValueError(f"wake_until must be above 0 and at most 1, got {self.wake_until}.")
         if self.wake > 0 and not self.learns_forces:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from ase.data import atomic_masses
+from ase.data import atomic_masses, atomic_numbers
 from torch import Tensor
 
 from potentials.data.dataset import Batch
@@ -141,11 +141,15 @@ def _force_term(forces: Tensor, batch: Batch, config: LossConfig) -> Term:
     labelled = torch.isfinite(batch.forces).all(dim=1)  # (n_atoms,)
     rho = _pointwise(config.forces_kind or config.kind, config.huber_delta)
     per_atom = rho(_difference(forces, batch.forces, labelled[:, None])).mean(dim=1)  # (n_atoms,)
+    weights = labelled.to(per_atom.dtype)
+    for symbol, weight in config.force_weights.items():
+        weights = torch.where(batch.graph.numbers == atomic_numbers[symbol], weight * weights, weights)
     if config.force_reduction == "global":
-        return Term(per_atom.sum(), labelled.sum())
+        return Term((weights * per_atom).sum(), weights.sum() if config.force_weights else labelled.sum())
     structure, zeros = batch.graph.structure, per_atom.new_zeros(len(batch.energy))
-    counts = zeros.index_add(0, structure, labelled.to(per_atom.dtype))
-    return Term((zeros.index_add(0, structure, per_atom) / counts.clamp(min=1)).sum(), (counts > 0).sum())
+    counts = zeros.index_add(0, structure, weights)
+    known = counts > 0
+    return Term((zeros.index_add(0, structure, weights * per_atom) / torch.where(known, counts, 1.0)).sum(), known.sum())
 
 
 def _wake_term(forces: Tensor, batch: Batch) -> Term:

@@ -1,4 +1,6 @@
 """Training of potentials that say their forces themselves: against dead units, kept potentials, errors along each axis, fine-tuning to a new element."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -65,8 +67,6 @@ def test_the_best_of_the_kept_potentials_is_chosen_and_the_others_are_told(tmp_p
         p = MessagePassing(Config(elements=(18,), **SMALL))
         p.force_unit.fill_(unit)
         save_potential(tmp_path / f"epoch-{epoch:04d}.pt", p)
-        from dataclasses import replace
-
         p = load_potential(tmp_path / f"epoch-{epoch:04d}.pt")
         save_potential(tmp_path / f"epoch-{epoch:04d}.pt", p, replace(p.card, training={"steps": 10 * epoch, "epochs": epoch}))
     errors = ErrorSums().errors()
@@ -94,3 +94,20 @@ def test_water_takes_in_argon_where_its_charge_epsilon_and_sigma_are_known(tmp_p
     save_potential(tmp_path / "narrow.pt", MessagePassing(Config(elements=(1, 8), physical=WATER, **SMALL)))
     with pytest.raises(TrainingError, match="narrow.pt cannot take Ar: .*of Ar"):
         extended(parent_of(FineTuneConfig(str(tmp_path / "narrow.pt")), PotentialConfig(), "float32"), [18])
+
+
+def test_forces_of_an_element_may_weigh_more():
+    batch = dataset(2).batch([0, 1])
+    numbers = batch.graph.numbers.clone()
+    numbers[:2] = 8
+    batch = replace(batch, graph=replace(batch.graph, numbers=numbers))
+    off = torch.zeros_like(batch.forces)
+    off[0] = 1.0
+    off[4] = 3.0
+    prediction = Prediction(torch.zeros(2, dtype=torch.float64), batch.forces + off)
+    for reduction, plain, weighted in (("global", 4 / 8, (5 * 1 + 3) / (5 * 2 + 6)), ("structure", (1 / 4 + 3 / 4) / 2, (5 / 12 + 3 / 4) / 2)):
+        common = dict(energy=0.0, forces=1.0, kind="mae", force_reduction=reduction)
+        assert float(loss(prediction, batch, LossConfig(**common))) == pytest.approx(plain)
+        assert float(loss(prediction, batch, LossConfig(**common, force_weights={"O": 5.0}))) == pytest.approx(weighted)
+    with pytest.raises(ValueError, match="names no element with 'Q'"):
+        LossConfig(force_weights={"Q": 1.0})
