@@ -156,7 +156,8 @@ def test_a_checkpoint_that_claims_memory_or_other_files_is_refused(fill, capsys)
     assert "Traceback" not in said and "precious" not in said
 
 
-@pytest.mark.parametrize("damage", [lambda f: f.__setitem__("mdapp/soft", h5py.SoftLink("/coordinates")), lambda f: f.__setitem__("mdapp/far", h5py.ExternalLink("/etc/passwd", "/"))])
+@pytest.mark.parametrize("damage", [lambda f: f.__setitem__("mdapp/soft", h5py.SoftLink("/coordinates")),
+                                    lambda f: f.__setitem__("mdapp/far", h5py.ExternalLink("/etc/passwd", "/"))])
 def test_a_trajectory_with_links_is_refused_on_resume_and_on_reading(damage, capsys):
     with h5py.File("a/trajectory.h5", "r+") as file:
         damage(file)
@@ -176,3 +177,12 @@ def test_a_restart_state_holds_no_object():
     with pytest.raises(TypeError, match="cannot be stored"):
         save_checkpoint(Path("a"), {"x": np.array([Code()], dtype=object)})
     assert b"pickle" not in Path("a/checkpoint.h5").read_bytes()
+
+
+def test_an_at_sign_in_a_name_is_a_letter_like_any_other(capsys):
+    """ASE reads what follows it as the number of a frame."""
+    os.link("ar.xyz", "ar@1:3.xyz")
+    assert main(["run", "ar@1:3.xyz", "-p", "lj", "--steps", "5", "--temperature", "20", "--device", "cpu", "-q", "-o", "o@0"]) == 0
+    assert main(["resume", "o@0", "--steps", "8", "-q"]) == 0 and json.loads(Path("o@0/summary.json").read_text())["steps"] == 8
+    assert main(["run", "ar.xyz@0", "-p", "lj", "--steps", "5", "-q", "-o", "x"]) == 5 and "ar.xyz@0 does not exist" in capsys.readouterr().err
+    assert not Path("x").exists()
