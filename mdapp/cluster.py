@@ -71,7 +71,7 @@ class Cluster:
 
     def __len__(self) -> int:
         """Workers that are there now."""
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+        return len(self._client.ncores())
 
     @property
     def under_way(self) -> int:

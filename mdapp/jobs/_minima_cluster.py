@@ -1,6 +1,7 @@
 """A search's hops on the workers of a cluster: what a worker is told, and how it makes itself ready."""
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def workers_of(setting: Setting, teller: Teller) -> Workers:
     words = tuple(setting.potential.source if Path(setting.potential.source).is_file() and len(c.potential) == 1 else word for word in c.potential)
     config = replace(c, cluster=None, workers=None, cluster_option=(), threads=c.threads or 1, potential=words)
     batch = max(1, -(-(c.walkers or 1) // (2 * n_workers)))  # one at work and one in line for each
-    return Workers(cluster, engine_on_worker, (f"{setting.potential.fingerprint}-{c.seed}-{id(setting)}", (config, setting.molecule)), batch, teller.warn)
+    return Workers(cluster, engine_on_worker, (uuid.uuid4().hex, (config, setting.molecule)), batch, teller.warn)
 
 
 def engine_on_worker(data: tuple[MinimaConfig, Molecule]) -> Engine:

@@ -82,9 +82,13 @@ def prepare(config: MinimaConfig, screen: Screen, *, resumed_from: Path | None =
     walkers = config.walkers or (WALKERS_CPU if device == "cpu" else WALKERS_GPU)
     threads = set_threads(config.threads, len(atoms) * walkers // 4, config.compile)
     potential = load(config.potential, device, config.dtype, config.long_range_cutoff, False, config.electrostatics, config.radial_table, config.cuda_graphs)
+    if "energy" not in potential.provides:
+        raise UserError(f"{potential.title} provides no energy, so minima cannot be told from each other by it. Take a potential that does.")
     config = replace(config.with_seed(), device=device, threads=threads, walkers=walkers)
     warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title, config.multiplicity, potential.knows_spin)
     warnings += settle_long_range(atoms, config.long_range_cutoff, potential, config.electrostatics)
+    if not potential.conservative:
+        warnings.append(f"The forces of {potential.title} are not the gradient of its energy: where they vanish need not be a minimum.")
     for finding in check_start(atoms, potential.elements, None, False, potential.cutoff, potential.title):
         if finding.level == "refuse":
             raise (PotentialError(finding.message) if finding.message.startswith(potential.title) else StructureError(f"{config.structure}: {finding.message}"))

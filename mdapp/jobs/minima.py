@@ -22,7 +22,7 @@ from mdapp.jobs._stopping import Stopping
 from mdapp.minima.completeness import Completeness
 from mdapp.minima.driver import Progress, Search, SearchResult
 from mdapp.minima.engine import Hopper
-from mdapp.minima.journal import HOPS
+from mdapp.minima.journal import HOPS, read_hops
 from mdapp.minima.library import LIBRARY, Library, Sameness
 from mdapp.screen import Screen, shown_duration, silent
 from mdapp.toml import fill, read_settings, to_toml, toml_value
@@ -69,10 +69,10 @@ def minima(config: MinimaConfig, screen: Screen | None = None) -> MinimaResult:
         with RunLock(folder.path):
             try:
                 write_input(folder.input, setting.original)
-                write_text(folder.config, _record(setting))  # from here on the folder can be resumed
+                write_text(folder.config, _record(setting, folder))  # from here on the folder can be resumed
                 return _session(setting, folder, screen, stopping, "mdapp minima")
             except UserError:
-                if not (folder.path / HOPS).exists() or not (folder.path / HOPS).stat().st_size:
+                if not _has_minima(folder):
                     folder.discard()
                 raise
 
@@ -136,6 +136,11 @@ def stored_search(folder: RunFolder) -> tuple[MinimaConfig, dict[str, Any]]:
     if len(settings.potential) == 1 and source.is_file() and (home / settings.potential[0]).resolve() == source and not Path(settings.potential[0]).exists():
         settings = replace(settings, potential=(str(source),))  # named relative to another folder
     return settings, where
+
+
+def _has_minima(folder: RunFolder) -> bool:
+    """Whether a hop has found something that is kept."""
+    return (folder.path / HOPS).exists() and any(hop.found is not None for hop in read_hops(folder.path / HOPS))
 
 
 def _session(setting: Setting, folder: RunFolder, screen: Screen, stopping: Stopping, verb: str) -> MinimaResult:
@@ -232,9 +237,10 @@ def _header(setting: Setting, folder: RunFolder) -> list[tuple[str, str]]:
             ("folder", str(folder.path))]
 
 
-def _record(setting: Setting) -> str:
+def _record(setting: Setting, folder: RunFolder) -> str:
     """run.toml: every resolved setting, and where the search came from."""
-    lines = ["[provenance]", *(f"{key} = {toml_value(value)}" for key, value in provenance(setting).items())]
+    where = {**provenance(setting), "input_sha256": file_hash(folder.input)}
+    lines = ["[provenance]", *(f"{key} = {toml_value(value)}" for key, value in where.items())]
     lines += ["", "[provenance.versions]", *(f"{name} = {toml_value(version)}" for name, version in versions().items())]
     return to_toml(setting.config, "minima") + "\n" + "\n".join(lines) + "\n"
 
@@ -264,7 +270,8 @@ def _close(setting: Setting, folder: RunFolder, result: SearchResult, stopping: 
             for name, arm in result.mixture.arms.items()}
     summary = {
         "verdict": verdict, "why": why, "exit_code": exit_code, "folder": str(folder.path), "reason": result.reason, "minima": p.minima, "hops": p.hops,
-        "evaluations": p.evaluations, "lowest_eV": p.lowest_eV if math.isfinite(p.lowest_eV) else None, "lowest_after_hops": p.lowest_at, "new_per_hundred_hops": round(p.new_per_hundred, 2),
+        "evaluations": p.evaluations,
+        "lowest_eV": p.lowest_eV if math.isfinite(p.lowest_eV) else None, "lowest_after_hops": p.lowest_at, "new_per_hundred_hops": round(p.new_per_hundred, 2),
         "completeness": {"found": c.found, "visits": c.visits, "coverage": c.coverage, "expected": c.expected, "expected_low": c.low,
                          "expected_high": c.high if c.high < 1e300 else None, "share": c.share},
         "refused": dict(p.refused), "moves": arms, "seconds": round(p.seconds, 1), "seed": setting.config.seed, "potential": setting.potential.title,

@@ -24,8 +24,8 @@ class Workers:
     Parameters
     ----------
     cluster : closed with this.
-    make : a function of a module that makes an engine from `recipe` on a worker.
-    recipe : plain data, with a key for `make`'s result that is hashable: (key, data).
+    make : a function of a module that makes an engine on a worker.
+    recipe : a name for that engine, unlike that of any other search, and the data that `make` is called with.
     batch : jobs that one worker takes at a time.
     told : called with a sentence when workers were lost.
     """
@@ -89,6 +89,7 @@ def make_hops(make: Callable[[Any], Engine], recipe: tuple[str, Any], jobs: list
     key, data = recipe
     engine = _engines.get(key)
     if engine is None:
+        _engines.clear()  # of a search before, where workers outlive one
         engine = _engines[key] = make(data)
     for job in jobs:
         engine.add(job)
