@@ -109,7 +109,7 @@ class Rows:
     """Rows of one shape that grow in place, twice the room at a time."""
 
     def __init__(self, shape: tuple[int, ...], dtype: type):
-        self._room = np.zeros((64, *shape), dtype)
+        self._room: np.ndarray = np.zeros((64, *shape), dtype)
         self._n = 0
 
     @property

@@ -82,7 +82,7 @@ def format_of(path: str | Path, format: str | None = None) -> str:
     UserError : another format.
     """
     kind = format or FORMATS.get(Path(path).suffix.lower())
-    if kind not in FORMATS.values():
+    if kind is None or kind not in FORMATS.values():
         raise UserError(f"{path}: minima are written as extended XYZ (.xyz, .extxyz) or PDB (.pdb); choose a name that ends so.")
     return kind
 

@@ -63,11 +63,11 @@ class Pattern:
         """
         inside = [np.ones_like(phi_deg, bool) if box is None else within(box, phi_deg, psi_deg) for box in self.boxes]
         if self.somewhere:
-            return inside[0].any(axis=1)
+            return np.asarray(inside[0].any(axis=1))
         n = phi_deg.shape[1]
         if n != len(self.boxes):
             raise ValueError(f"region names {len(self.boxes)} residues, but the molecule has {n} with phi and psi. Name each, or one region for any of them.")
-        return np.logical_and.reduce([part[:, k] for k, part in enumerate(inside)])
+        return np.asarray(np.stack([part[:, k] for k, part in enumerate(inside)]).all(axis=0))
 
 
 def parse_pattern(text: str) -> Pattern:

@@ -193,10 +193,7 @@ class _Graph:
                 return [image[a] for a in order]
             if len(stack) == k:  # a new atom: where may it go?
                 atom = order[k]
-                if k < len(begin):
-                    candidates = [begin[k]]
-                else:
-                    candidates = self.neighbours[image[earlier[k][0]]] if earlier[k] else sorted(members)
+                candidates = [begin[k]] if k < len(begin) else list(self.neighbours[image[earlier[k][0]]] if earlier[k] else members)
                 stack.append([c for c in sorted(candidates, key=lambda c: (c == atom, -c)) if c in members and c not in used
                               and self.labels[c] == self.labels[atom] and self.code[c] == self.code[atom]
                               and sum(n in used for n in self.neighbours[c]) == len(earlier[k])
