@@ -9,7 +9,7 @@ import numpy as np
 from mdapp.minima.landscape.network import distances, next_pairs
 from mdapp.minima.landscape.saddles import Crossed, SaddleOptions, saddles_between
 from mdapp.minima.landscape.store import Landscape
-from mdapp.minima.landscape.surface import Surface, frequencies_cm1
+from mdapp.minima.landscape.surface import Surface
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ def find_saddles(landscape: Landscape, surface: Surface, pairs: int, options: Sa
 def find_frequencies(landscape: Landscape, surface: Surface, lowest: int, on_minimum: Callable[[int, np.ndarray], None] | None = None,
                      should_stop: Callable[[], bool] | None = None) -> int:
     """Harmonic frequencies of the lowest minima that have none yet; how many were computed."""
-    minima, masses, done = landscape.minima, surface.atoms.get_masses(), 0
+    minima, done = landscape.minima, 0
     positions = minima.positions()
     for k in np.argsort(minima.energies(), kind="stable")[:lowest].tolist():
         if k in landscape.frequencies or (should_stop is not None and should_stop()):
             continue
-        found = frequencies_cm1(surface.hessian(positions[k]), surface.inner(positions[k]), masses)
+        found = surface.frequencies_cm1(positions[k], surface.hessian(positions[k]))
         landscape.add_frequencies(k, found)
         done += 1
         if on_minimum is not None:

@@ -15,7 +15,7 @@ from mdapp.minima.landscape.alignment import align
 from mdapp.minima.landscape.band import Band, BandOptions, find_path
 from mdapp.minima.landscape.dimer import dimer
 from mdapp.minima.landscape.eigenvector import Climbed, FollowOptions, follow
-from mdapp.minima.landscape.surface import Surface, frequencies_cm1
+from mdapp.minima.landscape.surface import Surface
 from mdapp.relax import BatchOptions, relax_batch
 
 
@@ -88,7 +88,10 @@ def saddles_between(surface: Surface, identity: Identity, a: np.ndarray, b: np.n
 def refined(surface: Surface, positions: np.ndarray, direction: np.ndarray, options: SaddleOptions) -> Saddle | str:
     """The saddle near positions (n_atoms, 3), proved; or why there is none."""
     search = follow if options.method == "eigenvector" else dimer
-    climbed = search(surface, positions, direction, options.follow)
+    try:
+        climbed = search(surface, positions, direction, options.follow)
+    except FloatingPointError as error:
+        return f"{options.method} search: {error}"
     if not climbed.converged:
         return f"{options.method} search: {climbed.reason}"
     return proved(surface, climbed, options)
@@ -104,18 +107,12 @@ def proved(surface: Surface, climbed: Climbed, options: SaddleOptions) -> Saddle
         atoms = surface.atoms.copy()
         atoms.positions = climbed.positions + side * step
         starts.append(atoms)
-    counted = lambda items: (_count(surface, len(items)), surface.evaluate(items))[1]
-    ends = dict(relax_batch(starts, counted, BatchOptions(fmax=options.fmax, steps=options.steps, max_step=0.1)))
+    ends = dict(relax_batch(starts, surface.evaluate, BatchOptions(fmax=options.fmax, steps=options.steps, max_step=0.1)))
     for end in ends.values():
         if not end.converged:
             return f"a way down from the saddle did not arrive: {end.reason}"
         if end.energy >= climbed.energy:
             return "a way down from the saddle led up"
-    masses = surface.atoms.get_masses()
-    frequencies = frequencies_cm1(climbed.hessian, surface.inner(climbed.positions), masses)
+    frequencies = surface.frequencies_cm1(climbed.positions, climbed.hessian)
     return Saddle(climbed.positions, climbed.energy, climbed.fmax, frequencies, np.stack([ends[k].atoms.positions for k in (0, 1)]),
                   np.array([ends[k].energy for k in (0, 1)]))
-
-
-def _count(surface: Surface, n: int) -> None:
-    surface.evaluations += n

@@ -1,4 +1,4 @@
-"""The energy surface of one molecule: energies and forces at many positions in one call, Hessians by finite differences, an ASE face.
+"""The energy surface of one molecule: energies and forces at many positions in one call, Hessians, an ASE face.
 
 Everything that looks for saddles asks here, so that bands, Hessians and slides are evaluated in batches by whatever evaluator is
 given (`potentials.calculator.batch_evaluator`, or any callable of that face).
@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from mdapp.relax.vibrations import DELTA, hessian_of, modes_of
 from potentials.runtime.batch_evaluator import Item
 from potentials.runtime.evaluator import System
 
 Evaluate = Callable[[Sequence[Item]], tuple[np.ndarray, list[np.ndarray]]]
-
-_TO_CM1 = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm  # of sqrt(eV/Å²/amu)
-HESSIAN_STEP = 0.01  # Å: rounding of a float32 network (1e-5 eV/Å) and anharmonicity both stay below 1e-3 eV/Å²
 
 
 class Surface:
@@ -36,15 +34,19 @@ class Surface:
         self.atoms.calc = None
         self.system = System(np.array(atoms.numbers), np.array(atoms.pbc), float(info.get("charge", 0.0)), float(info.get("multiplicity", 1)) - 1.0)
         self.cell = np.array(atoms.cell.array) if atoms.pbc.any() else None
-        self.evaluate = evaluate
+        self._evaluate = evaluate
         self.rigid = rigid
-        self.evaluations = 0
+        self.evaluations = 0  # structures evaluated so far
 
     def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Energies (n,), eV, and forces (n, n_atoms, 3), eV/Å, of positions (n, n_atoms, 3), Å."""
         energies, forces = self.evaluate([Item(("landscape", k), self.system, x, self.cell) for k, x in enumerate(positions)])
-        self.evaluations += len(positions)
         return np.asarray(energies, dtype=float), np.asarray(forces, dtype=float).reshape(len(positions), -1, 3)
+
+    def evaluate(self, items: Sequence[Item]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Energies and forces of items, counted."""
+        self.evaluations += len(items)
+        return self._evaluate(items)
 
     def at(self, positions: np.ndarray) -> Atoms:
         """The molecule at positions (n_atoms, 3), with a calculator that asks this surface."""
@@ -53,15 +55,25 @@ class Surface:
         atoms.calc = _Face(self)
         return atoms
 
-    def hessian(self, positions: np.ndarray, step: float = HESSIAN_STEP) -> np.ndarray:
-        """Second derivatives (3 n_atoms, 3 n_atoms), eV/Å², by central differences of forces; symmetric. 6 n_atoms evaluations in one call."""
-        n = positions.size
-        moved = np.repeat(positions.reshape(1, n), 2 * n, axis=0)
-        moved[np.arange(n), np.arange(n)] += step
-        moved[n + np.arange(n), np.arange(n)] -= step
-        forces = self(moved.reshape(2 * n, *positions.shape))[1].reshape(2 * n, n)
-        found = (forces[n:] - forces[:n]) / (2 * step)
-        return (found + found.T) / 2
+    def hessian(self, positions: np.ndarray, step: float = DELTA) -> np.ndarray:
+        """Second derivatives (3 n_atoms, 3 n_atoms), eV/Å², by central differences of forces: 6 n_atoms evaluations.
+
+        Raises
+        ------
+        FloatingPointError : a force is not finite.
+        """
+        atoms = self.atoms.copy()
+        atoms.positions = positions
+        try:
+            return hessian_of(atoms, self.evaluate, step)
+        except ValueError as error:
+            raise FloatingPointError(str(error)) from None
+
+    def frequencies_cm1(self, positions: np.ndarray, hessian: np.ndarray) -> np.ndarray:
+        """Harmonic frequencies (n_modes,), 1/cm, ascending, of the Hessian at `positions`; an imaginary one is negative."""
+        atoms = self.atoms.copy()
+        atoms.positions = positions
+        return modes_of(atoms, hessian, atoms.get_masses()).frequencies_cm1
 
     def inner(self, positions: np.ndarray) -> np.ndarray:
         """Orthonormal columns (3 n_atoms, n_inner) that span what is left of all moves without shifts and rotations of the whole."""
@@ -80,24 +92,6 @@ def lowest_modes(hessian: np.ndarray, inner: np.ndarray) -> tuple[np.ndarray, np
     """Eigenvalues (n_inner,), eV/Å², ascending, and eigenvectors (3 n_atoms, n_inner) of a Hessian without the moves of the whole."""
     values, vectors = np.linalg.eigh(inner.T @ hessian @ inner)
     return values, inner @ vectors
-
-
-def frequencies_cm1(hessian: np.ndarray, inner: np.ndarray, masses: np.ndarray) -> np.ndarray:
-    """Harmonic frequencies (n_inner,), 1/cm, ascending; an imaginary one is negative. Masses (n_atoms,) in amu.
-
-    The moves of the whole are taken out at rest, which is right where the forces vanish.
-    """
-    root = np.repeat(np.sqrt(masses), 3)
-    outer = _complement(inner) * root[:, None]  # shifts and rotations in mass-weighted coordinates
-    q = np.linalg.qr(np.hstack([outer, np.eye(len(root))]))[0][:, outer.shape[1]: len(root)] if outer.shape[1] else np.eye(len(root))
-    values = np.linalg.eigvalsh(q.T @ (hessian / np.outer(root, root)) @ q)
-    return np.sign(values) * np.sqrt(np.abs(values)) * _TO_CM1
-
-
-def _complement(inner: np.ndarray) -> np.ndarray:
-    """Orthonormal columns that span what `inner` does not."""
-    values, vectors = np.linalg.eigh(inner @ inner.T)
-    return vectors[:, values < 0.5]
 
 
 class _Face(Calculator):
