@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdapp.config import RelaxConfig
-from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_NOT_CONVERGED, EXIT_STOPPED, OutputError, PotentialError, StructureError, UserError
+from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_NOT_CONVERGED, EXIT_STOPPED, OutputError, PotentialError, UserError
 from mdapp.screen import Screen, silent
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from mdapp.jobs._potential import LoadedPotential
+    from mdapp.jobs._relax_vibrations import Judged
     from mdapp.relax import Relaxed
 
 _FILES = (".extxyz", ".xyz")
@@ -40,6 +40,7 @@ class One:
     moved_A: float  # RMS displacement after superposition; strain and shift left out where periodic
     bonds_changed: tuple[str, ...]  # 'C3-H12 broken', 'O1-H4 formed'
     problem: str | None  # why it is no minimum; None where converged
+    judged: Judged | None = None  # with --frequencies
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -48,7 +49,13 @@ class One:
             "converged": end.converged, "steps": end.n_steps, "energy_eV": end.energy, "fmax_eV_A": end.fmax, "stress_max_eV_A3": end.stress_max}
         return {"structure": self.source, "output": None if self.written is None else str(self.written), "problem": self.problem,
                 "energy_start_eV": _finite(self.energy_start), "fmax_start_eV_A": _finite(self.fmax_start), "moved_A": _finite(self.moved_A),
-                "bonds_changed": list(self.bonds_changed), **(known or {"converged": False})}
+                "bonds_changed": list(self.bonds_changed), **(known or {"converged": False}), **self._vibrations}
+
+    @property
+    def _vibrations(self) -> dict[str, Any]:
+        if self.judged is None or self.judged.minimum is None:
+            return {}
+        return {**self.judged.numbers, "frequencies_cm1": self.judged.minimum.modes.frequencies_cm1.tolist()}
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,9 @@ class RelaxResult:
 def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     """Relax structures to their nearest minima and write them as extended xyz with energy and forces.
 
+    One structure becomes one file. Many (several files, patterns, files with many frames) relax together into a folder, see
+    `mdapp.jobs._relax_folder`; `results` is then empty and the summary holds a row for each.
+
     Parameters
     ----------
     config : see `RelaxConfig`.
@@ -70,70 +80,43 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
 
     Returns
     -------
-    The relaxed structures with what moved. The exit code is 6 where a structure did not converge, 4 where the potential gave a number
-    that is not finite, 3 where a signal ended the job.
+    The relaxed structures with what moved. The exit code is 6 where a structure did not converge or is no minimum, 3 where a signal ended the job, 4 where the
+    potential gave a number that is not finite for the only structure.
     """
     from mdapp.jobs._compute import device_for, set_threads
     from mdapp.jobs._potential import load
+    from mdapp.jobs._relax_input import read_all
+    from mdapp.jobs._relax_many import relax_many
+    from mdapp.jobs._relax_measures import check_structure
     from mdapp.jobs._stopping import Stopping
-    from mdapp.structure import read_structure
 
     screen = screen or silent()
-    structures = [(source, read_structure(source)) for source in config.structure]
-    targets = _targets(config)
+    sources = read_all(config.structure)
+    many = len(sources) > 1 or config.resume
+    _refuse_output(config, many)
+    target = None if many else _target(config)
     device = device_for(config.device)
-    set_threads(config.threads, max(len(atoms) for _, atoms in structures), config.compile)
-    potential = load(config.potential, device, config.dtype, config.long_range_cutoff, config.compile, config.electrostatics,
-                     config.radial_table, config.cuda_graphs)
-    _refuse_what_it_lacks(config, potential, screen)
-    for source, atoms in structures:
-        _check(config, source, atoms, potential, screen)
-    _header(config, structures, targets, potential, screen)
-
-    results: list[One] = []
-    with Stopping(targets[0].parent / "STOP", None) as stop:
-        for k, ((source, atoms), target) in enumerate(zip(structures, targets, strict=True), start=1):
-            atoms.calc = potential.calculator
-            one = _relax_one(config, source, atoms, target, screen, f"{k}/{len(structures)}  " if len(structures) > 1 else "", stop)
-            results.append(one)
-            if stop.reason:
-                break
-    return _close(config, results, len(structures), stop.reason, targets, screen)
+    set_threads(config.threads, max(len(source.atoms) for source in sources if source.atoms is not None), config.compile)
+    dtype = config.dtype or ("float64" if config.frequencies and not config.potential[0].startswith("ase:") else None)
+    potential = load(config.potential, device, dtype, config.long_range_cutoff, config.compile, config.electrostatics, config.radial_table, config.cuda_graphs)
+    if many:
+        summary, exit_code = relax_many(config, sources, potential, screen)
+        return RelaxResult((), exit_code, summary)
+    source, atoms = sources[0].file, sources[0].atoms
+    assert target is not None and atoms is not None
+    check_structure(config, source, atoms, potential, screen)
+    _header(config, source, atoms, target, potential, screen)
+    with Stopping(target.parent / "STOP", None) as stop:
+        atoms.calc = potential.calculator
+        one = _relax_one(config, source, atoms, target, screen, stop)
+    return _close(config, one, stop.reason, target, screen)
 
 
-def _refuse_what_it_lacks(config: RelaxConfig, potential: LoadedPotential, screen: Screen) -> None:
-    from mdapp.jobs._potential import settle_promises
-
-    for warning in settle_promises(potential, "the relaxation of a cell (--cell)", config.cell):
-        screen.warn(warning)
-
-
-def _check(config: RelaxConfig, source: str, atoms: Atoms, potential: LoadedPotential, screen: Screen) -> None:
-    """Everything that geometry, charge and elements can tell before the first force call; a refusal ends the job."""
-    from mdapp.jobs._charge import settle_charge
-    from mdapp.jobs._long_range import settle_long_range
-    from mdapp.structure import check_start
-
-    for note in atoms.info.pop("notes", ()):
-        screen.say(f"note: {source}: {note}")
-    try:
-        warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title, config.multiplicity, potential.knows_spin)
-        warnings += settle_long_range(atoms, config.long_range_cutoff, potential, config.electrostatics)
-    except UserError as error:
-        raise type(error)(f"{source}: {error}") from None
-    for finding in check_start(atoms, potential.elements, None, False, potential.cutoff, potential.title):
-        if finding.level == "refuse":
-            raise StructureError(f"{source}: {finding.message}")
-        if finding.level == "warn":
-            warnings.append(finding.message)
-    for warning in warnings:
-        screen.warn(f"{source}: {warning}")
-
-
-def _relax_one(config: RelaxConfig, source: str, atoms: Atoms, target: Path, screen: Screen, place: str, stop: Any) -> One:
+def _relax_one(config: RelaxConfig, source: str, atoms: Atoms, target: Path, screen: Screen, stop: Any) -> One:
     from mdapp.jobs._potential import first_line, is_out_of_memory
-    from mdapp.observables import PER_BAR
-    from mdapp.relax import CellRelaxation, RelaxationFailed
+    from mdapp.jobs._relax_measures import bonds_changed, cell_relaxation, moved
+    from mdapp.jobs._relax_vibrations import judge
+    from mdapp.relax import RelaxationFailed
     from mdapp.relax import relax as follow
 
     name = Path(source).name
@@ -142,14 +125,13 @@ def _relax_one(config: RelaxConfig, source: str, atoms: Atoms, target: Path, scr
     def show(step: int, energy: float, fmax: float) -> None:
         start.setdefault("energy", energy)
         start.setdefault("fmax", fmax)
-        screen.live(f"{place}{name}  step {step}/{config.steps}  E {energy:.4f} eV ({energy - start['energy']:+.4f})  "
+        screen.live(f"{name}  step {step}/{config.steps}  E {energy:.4f} eV ({energy - start['energy']:+.4f})  "
                     f"fmax {fmax:.4f} eV/Å (asked {config.fmax:g})")
 
-    cell = CellRelaxation(pressure=config.pressure * PER_BAR) if config.cell else None
     found: Relaxed | None
     end: Atoms | None
     try:
-        found = follow(atoms, config.optimiser, config.fmax, config.steps, cell, show, stop)
+        found = follow(atoms, config.optimiser, config.fmax, config.steps, cell_relaxation(config), show, stop)
         end, problem = found.atoms, None if found.converged else found.reason
     except RelaxationFailed as error:
         found, end, problem = None, error.last, str(error)
@@ -166,62 +148,47 @@ def _relax_one(config: RelaxConfig, source: str, atoms: Atoms, target: Path, scr
     if end is None:
         one = One(source, None, None, math.nan, math.nan, math.nan, (), problem)
     else:
-        _write(target, end, config, problem)
-        one = One(source, target, found, start["energy"], start["fmax"], _moved(atoms, end), _bonds_changed(atoms, end), problem)
-    _show(one, config, screen, place)
+        judged = None
+        if found is not None and found.converged and config.frequencies:
+            from potentials.calculator import batch_evaluator
+
+            judged = judge(found, batch_evaluator(atoms.calc, compiled=config.compile), config)
+            found = judged.relaxed
+            end, problem = found.atoms, None if judged.minimum and judged.minimum.modes.n_imaginary == 0 else "imaginary modes are left: this is no minimum"
+        _write(target, end, config, problem, judged)
+        one = One(source, target, found, start["energy"], start["fmax"], moved(atoms, end), bonds_changed(atoms, end), problem, judged)
+    _show(one, config, screen)
     return one
 
 
-def _moved(before: Atoms, after: Atoms) -> float:
-    from mdapp.analysis.rmsd import displacement, rmsd
-
-    if before.pbc.any():
-        return displacement(before.positions, after.positions, before.cell.complete().array, after.cell.complete().array)
-    return float(rmsd(after.positions[None], before.positions)[0])
-
-
-def _bonds_changed(before: Atoms, after: Atoms) -> tuple[str, ...]:
-    """Bonds that are there at the one end only, in words."""
-    from mdapp.topology import find_bonds
-
-    first, last = ({tuple(bond) for bond in find_bonds(a.numbers, a.positions, a.cell.array, a.pbc).tolist()} for a in (before, after))
-    name = lambda i: f"{before.symbols[i]}{i}"
-    return tuple(f"{name(i)}-{name(j)} {'broken' if (i, j) in first else 'formed'}" for i, j in sorted(first ^ last))
-
-
-def _targets(config: RelaxConfig) -> list[Path]:
-    """Where each relaxed structure goes; refused where something is there already, before any work is done."""
-    stems = _distinct([Path(source).stem or "structure" for source in config.structure])
+def _refuse_output(config: RelaxConfig, many: bool) -> None:
+    """An output that cannot be written is refused before any work is done."""
     if config.output is None:
-        return [_free(Path(f"{stem}-relaxed.extxyz")) for stem in stems]
-    output = Path(config.output)
-    if output.suffix.lower() in _FILES:
-        if len(stems) > 1:
-            raise OutputError(f"output = '{output}' is one file, but {len(stems)} structures are given. Name a folder.")
-        targets = [output]
+        folder = Path(".")
     else:
-        if output.exists() and not output.is_dir():
+        output = Path(config.output)
+        if many and output.suffix.lower() in _FILES:
+            raise OutputError(f"output = '{output}' is one file, but many structures are given. Name a folder.")
+        if output.exists() and not output.is_dir() and output.suffix.lower() not in _FILES:
             raise OutputError(f"output = '{output}' is a file that is not .extxyz or .xyz. Name a folder or a .extxyz file.")
-        targets = [output / f"{stem}-relaxed.extxyz" for stem in stems]
-    for target in [*targets, *([output / "summary.json"] if targets[0].parent == output else [])]:
-        if target.exists():
-            raise OutputError(f"{target} exists already and is not overwritten. Choose another --output or move it away.")
-    folder = targets[0].parent
+        folder = output if output.is_dir() else output.parent
     while not folder.exists():
         folder = folder.parent
     if not os.access(folder, os.W_OK):
         raise OutputError(f"No permission to write in {folder}. Choose another --output.")
-    return targets
 
 
-def _distinct(stems: list[str]) -> list[str]:
-    """Two files of one name from two folders become name and name-2."""
-    seen: dict[str, int] = {}
-    names = []
-    for stem in stems:
-        seen[stem] = seen.get(stem, 0) + 1
-        names.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
-    return names
+def _target(config: RelaxConfig) -> Path:
+    """Where the relaxed structure goes; refused where something is there already."""
+    stem = Path(config.structure[0]).stem or "structure"
+    if config.output is None:
+        return _free(Path(f"{stem}-relaxed.extxyz"))
+    output = Path(config.output)
+    target = output if output.suffix.lower() in _FILES else output / f"{stem}-relaxed.extxyz"
+    for path in [target, *([output / "summary.json"] if target.parent == output else [])]:
+        if path.exists():
+            raise OutputError(f"{path} exists already and is not overwritten. Choose another --output or move it away.")
+    return target
 
 
 def _free(path: Path) -> Path:
@@ -233,13 +200,15 @@ def _free(path: Path) -> Path:
     return free
 
 
-def _write(target: Path, atoms: Atoms, config: RelaxConfig, problem: str | None) -> None:
+def _write(target: Path, atoms: Atoms, config: RelaxConfig, problem: str | None, judged: Judged | None) -> None:
     """A whole file or none: written beside, flushed to disk, renamed."""
     from ase.io import write
 
     kept = atoms.copy()
     kept.calc = atoms.calc
     kept.info.update(potential=" ".join(config.potential), converged=problem is None)
+    if judged is not None and judged.minimum is not None:
+        kept.info.update(judged.numbers, frequencies_cm1=judged.minimum.modes.frequencies_cm1)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -254,60 +223,56 @@ def _write(target: Path, atoms: Atoms, config: RelaxConfig, problem: str | None)
         part.unlink(missing_ok=True)
 
 
-def _header(config: RelaxConfig, structures: Sequence[tuple[str, Atoms]], targets: list[Path], potential: LoadedPotential, screen: Screen) -> None:
+def _header(config: RelaxConfig, source: str, atoms: Atoms, target: Path, potential: LoadedPotential, screen: Screen) -> None:
     from mdapp.jobs._charge import state_words
     from mdapp.jobs._long_range import long_range_words
 
-    sizes = [len(atoms) for _, atoms in structures]
-    what = f"{structures[0][0]}, {sizes[0]} atoms, {structures[0][1].symbols.formula.format('hill')}" if len(sizes) == 1 else (
-        f"{len(sizes)} structures of {min(sizes)} to {max(sizes)} atoms")
     cell = f", cell at {config.pressure:g} bar" if config.cell else ""
-    told = {state_words(atoms, config.charge, config.multiplicity, potential.knows_spin) for _, atoms in structures} if potential.knows_charge else set()
-    far = {long_range_words(atoms, config.long_range_cutoff, potential, config.electrostatics) for _, atoms in structures} - {""}
+    far = long_range_words(atoms, config.long_range_cutoff, potential, config.electrostatics)
     screen.header("mdapp relax", [
-        ("structure", what), ("potential", " ".join(config.potential)),
-        *([("charge", told.pop() if len(told) == 1 else "total charge and multiplicity as each file says")] if told else []),
-        *([("long range", "; ".join(sorted(far)))] if far else []),
-        ("search", f"{config.optimiser} to {config.fmax:g} eV/Å, {config.steps} steps at most{cell}"),
-        ("output", str(targets[0] if len(targets) == 1 else targets[0].parent))])
+        ("structure", f"{source}, {len(atoms)} atoms, {atoms.symbols.formula.format('hill')}"), ("potential", " ".join(config.potential)),
+        *([("charge", state_words(atoms, config.charge, config.multiplicity, potential.knows_spin))] if potential.knows_charge else []),
+        *([("long range", far)] if far else []),
+        ("search", f"{config.optimiser} to {config.fmax:g} eV/Å, {config.steps} steps at most{cell}{', frequencies' if config.frequencies else ''}"),
+        ("output", str(target))])
 
 
-def _show(one: One, config: RelaxConfig, screen: Screen, place: str) -> None:
+def _show(one: One, config: RelaxConfig, screen: Screen) -> None:
     name = Path(one.source).name
     if one.relaxed is not None:
         end = one.relaxed
         word = "converged" if end.converged else "not converged"
         steps = f"{end.n_steps} step{'s' if end.n_steps != 1 else ''}"
-        screen.say(f"{place}{name}: {word} after {steps}  E {one.energy_start:.4f} -> {end.energy:.4f} eV "
+        screen.say(f"{name}: {word} after {steps}  E {one.energy_start:.4f} -> {end.energy:.4f} eV "
                    f"({end.energy - one.energy_start:+.4f})  fmax {one.fmax_start:.3f} -> {end.fmax:.4f} eV/Å  moved {one.moved_A:.3f} Å")
-    if one.problem and (one.relaxed is None or one.relaxed.n_steps < config.steps):  # that the steps ran out is in the line above
+    if one.judged is not None:
+        screen.say(f"{name}: {one.judged.sentence}")
+    elif one.problem and (one.relaxed is None or one.relaxed.n_steps < config.steps):  # that the steps ran out is in the line above
         screen.warn(f"{name}: {one.problem.rstrip('.')}.")
     if one.bonds_changed:
         more = f" and {len(one.bonds_changed) - 6} more" if len(one.bonds_changed) > 6 else ""
         screen.warn(f"{name}: bonds changed on the way: {', '.join(one.bonds_changed[:6])}{more}.")
 
 
-def _close(config: RelaxConfig, results: list[One], asked: int, stopped: str | None, targets: list[Path], screen: Screen) -> RelaxResult:
-    done = sum(one.problem is None for one in results)
+def _close(config: RelaxConfig, one: One, stopped: str | None, target: Path, screen: Screen) -> RelaxResult:
     if stopped:
-        verdict, exit_code, why = "interrupted", EXIT_STOPPED, f"{stopped}; {done} of {asked} structures converged."
-    elif any(one.relaxed is None for one in results):
-        verdict, exit_code, why = "stopped", EXIT_GUARD, f"the potential gave numbers that are not finite; {done} of {asked} structures converged."
-    elif done < asked:
+        verdict, exit_code, why = "interrupted", EXIT_STOPPED, f"{stopped}; {0 if one.problem else 1} of 1 structures converged."
+    elif one.relaxed is None:
+        verdict, exit_code, why = "stopped", EXIT_GUARD, "the potential gave numbers that are not finite."
+    elif one.relaxed.converged and one.problem:
+        verdict, exit_code, why = "not converged", EXIT_NOT_CONVERGED, f"{one.problem}."
+    elif one.problem:
         verdict, exit_code, why = "not converged", EXIT_NOT_CONVERGED, (
-            f"{'the structure has not' if asked == 1 else f'{asked - done} of {asked} structures have not'} come down to {config.fmax:g} eV/Å. "
-            "Give more --steps, or try --optimiser fire.")
+            f"the structure has not come down to {config.fmax:g} eV/Å. Give more --steps, or try --optimiser fire.")
     else:
-        verdict, exit_code, why = "finished", EXIT_FINISHED, f"{'the structure is' if asked == 1 else f'all {asked} structures are'} relaxed."
-    written = [one.written for one in results if one.written is not None]
+        verdict, exit_code, why = "finished", EXIT_FINISHED, "the structure is relaxed."
     summary = {"verdict": verdict, "why": why, "exit_code": exit_code, "potential": list(config.potential), "optimiser": config.optimiser,
-               "fmax_asked_eV_A": config.fmax, "structures": [one.summary for one in results]}
-    if config.output is not None and targets[0].parent == Path(config.output) and written:
-        _write_summary(targets[0].parent / "summary.json", summary)
-    rows = [("written", str(written[0]) if len(written) == 1 else f"{len(written)} files in {written[0].parent}")] if written else []
-    following = f"mdapp run {written[0]} --potential {' '.join(config.potential)}" if exit_code == EXIT_FINISHED and len(written) == 1 else None
-    screen.close(verdict, why, rows, following)
-    return RelaxResult(tuple(results), exit_code, summary)
+               "fmax_asked_eV_A": config.fmax, "structures": [one.summary]}
+    if config.output is not None and target.parent == Path(config.output) and one.written:
+        _write_summary(target.parent / "summary.json", summary)
+    following = f"mdapp run {one.written} --potential {' '.join(config.potential)}" if exit_code == EXIT_FINISHED else None
+    screen.close(verdict, why, [("written", str(one.written))] if one.written else [], following)
+    return RelaxResult((one,), exit_code, summary)
 
 
 def _write_summary(path: Path, summary: dict[str, Any]) -> None:

@@ -97,6 +97,10 @@ class RelaxationPool:
         """Names of those on their way, in the order of `requests()`."""
         return [member.key for member in (*self._members, *self._waiting)]
 
+    def positions(self) -> dict[Hashable, np.ndarray]:
+        """Where those on their way have got to: the last positions with finite energy and forces, (n_atoms, 3), Å."""
+        return {m.key: m.atoms.positions if m.last is None else m.last[0] for m in (*self._members, *self._waiting)}
+
     def __contains__(self, key: Hashable) -> bool:
         return any(member.key == key for member in (*self._members, *self._waiting))
 

@@ -22,11 +22,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, FIRE2, LBFGS, BFGSLineSearch
 from ase.optimize.optimize import Optimizer
+from ase.optimize.precon import PreconLBFGS
 
 from mdapp.errors import EXIT_GUARD, UserError
 
 OPTIMISERS: dict[str, type[Optimizer]] = {
-    "lbfgs": LBFGS, "bfgs": BFGS, "bfgslinesearch": BFGSLineSearch, "fire": FIRE, "fire2": FIRE2}
+    "lbfgs": LBFGS, "bfgs": BFGS, "bfgslinesearch": BFGSLineSearch, "fire": FIRE, "fire2": FIRE2, "preconditioned": PreconLBFGS}
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # xx yy zz yz xz xy
 
 
@@ -78,7 +79,8 @@ def relax(
     Parameters
     ----------
     atoms : with a calculator; not changed. Its constraints hold, its velocities are dropped.
-    optimiser : one of `OPTIMISERS`; lbfgs for most things, fire for rough starts, bfgslinesearch for tight minima.
+    optimiser : one of `OPTIMISERS`; lbfgs for most things, fire for rough starts, bfgslinesearch for tight minima, preconditioned (L-BFGS after
+        Packwood et al. 2016) for a hundred atoms and more with their cell fixed.
     fmax : eV/Å, largest force on an atom at the end.
     steps : most steps of the optimiser; 0 only evaluates.
     on_step : called with the step, the energy in eV and the largest force in eV/Å, the start (step 0) included.
@@ -93,12 +95,14 @@ def relax(
     moving = atoms.copy()
     moving.arrays.pop("momenta", None)
     moving.calc = atoms.calc
+    if cell is not None and optimiser == "preconditioned":
+        raise ValueError("The preconditioned optimiser keeps the cell as it is: take another one to relax the cell.")
     mask = np.zeros(6, dtype=bool) if cell is None else _strain_mask(moving, cell)
     target: Any = moving if cell is None else FrechetCellFilter(
         moving, mask=mask, scalar_pressure=cell.pressure, hydrostatic_strain=cell.hydrostatic, constant_volume=cell.constant_volume)
 
     n_steps, reason, last = 0, "", None
-    search = OPTIMISERS[optimiser](target, logfile=None).irun(fmax=0.0, steps=steps)  # fmax 0: the criterion below decides alone
+    search = OPTIMISERS[optimiser](target, logfile=None, **_precon(optimiser, len(moving))).irun(fmax=0.0, steps=steps)  # fmax 0: the criterion below decides alone
     try:
         for n_steps, _ in enumerate(search):
             energy, force = moving.get_potential_energy(), largest_force(moving)
@@ -125,6 +129,11 @@ def relax(
     return Relaxed(
         atoms=_keep(moving), converged=reason == "converged", n_steps=n_steps, energy=moving.get_potential_energy(),
         fmax=largest_force(moving), stress_max=stress, reason=reason or f"{steps} steps were not enough")
+
+
+def _precon(optimiser: str, n_atoms: int) -> dict[str, Any]:
+    """ASE's preconditioner pays from a hundred atoms on; below, it is L-BFGS with a line search."""
+    return {} if optimiser != "preconditioned" else {"precon": "Exp" if n_atoms >= 100 else None}
 
 
 def largest_force(atoms: Atoms) -> float:

@@ -58,16 +58,6 @@ def test_a_second_run_takes_the_next_name(folder):
     assert {"water-relaxed.extxyz", "water-relaxed-2.extxyz"} < set(names(folder))
 
 
-def test_several_structures_go_to_a_folder_with_a_summary(folder):
-    (folder / "other").mkdir()
-    (folder / "other" / "water.xyz").write_text((folder / "water.xyz").read_text())
-    found = relax(RelaxConfig(structure=("water.xyz", "copper.extxyz", "other/water.xyz"), potential=EMT, output="minima"))
-    assert found.exit_code == 0
-    assert names(folder / "minima") == ["copper-relaxed.extxyz", "summary.json", "water-2-relaxed.extxyz", "water-relaxed.extxyz"]
-    summary = json.loads((folder / "minima" / "summary.json").read_text())
-    assert summary == found.summary and [s["converged"] for s in summary["structures"]] == [True] * 3
-
-
 def test_the_cell_follows_where_asked(folder):
     fixed = relax(RelaxConfig(structure="copper.extxyz", potential=EMT, output="fixed.extxyz")).results[0].relaxed
     free = relax(RelaxConfig(structure="copper.extxyz", potential=EMT, output="free.extxyz", cell=True, fmax=0.03)).results[0].relaxed
@@ -95,6 +85,8 @@ def test_a_bond_that_breaks_is_said(folder, capsys):
     (dict(structure="missing.xyz"), StructureError, "missing.xyz"),
     (dict(output="water.xyz"), OutputError, "exists already"),
     (dict(structure=("water.xyz", "copper.extxyz"), output="one.xyz"), OutputError, "Name a folder"),
+    (dict(structure="none*.xyz"), StructureError, "no file matches"),
+    (dict(cell=True, mask="xx"), UserError, "not periodic|along xx"),
     (dict(cell=True), UserError, "not periodic"),
 ])
 def test_refusals_leave_nothing_behind(folder, given, error, message):
@@ -126,12 +118,149 @@ def test_a_potential_that_gives_no_number_ends_with_4(folder):
     assert json.dumps(found.summary, allow_nan=False) and not (folder / "water-relaxed.extxyz").exists()
 
 
+def test_masks_and_shape_hold(folder):
+    before = read("copper.extxyz").cell.lengths()
+    one = relax(RelaxConfig(structure="copper.extxyz", potential=EMT, output="m.extxyz", cell=True, mask="xx", fmax=0.03)).results[0].relaxed
+    assert one.atoms.cell.lengths()[1:] == pytest.approx(before[1:], abs=1e-9) and abs(one.atoms.cell.lengths()[0] - before[0]) > 1e-3
+    kept = relax(RelaxConfig(structure="copper.extxyz", potential=EMT, output="v.extxyz", cell=True, constant_volume=True, fmax=0.03)).results[0].relaxed
+    assert kept.atoms.get_volume() == pytest.approx(read("copper.extxyz").get_volume(), rel=1e-9)
+    with pytest.raises(ValueError, match="mask 'xq' is unknown"):
+        RelaxConfig(structure="copper.extxyz", potential=EMT, cell=True, mask="xq")
+    with pytest.raises(ValueError, match="add --cell"):
+        RelaxConfig(structure="copper.extxyz", potential=EMT, hydrostatic=True)
+
+
+def test_frequencies_tell_a_minimum_from_a_saddle(folder):
+    """EMT's Cu3 in a row is a saddle of bending; followed down it closes to a triangle."""
+    write("row.xyz", Atoms("Cu3", [[0, 0, 0], [0, 0, 2.3], [0, 0, 4.6]]))
+    stays = relax(RelaxConfig(structure="row.xyz", potential=EMT, fmax=1e-3, output="row.extxyz")).results[0].relaxed
+    found = relax(RelaxConfig(structure="row.xyz", potential=EMT, fmax=1e-3, output="down.extxyz", frequencies=True, temperature=300))
+    one = found.summary["structures"][0]
+    assert found.exit_code == 0 and one["descents"] >= 1 and one["n_imaginary"] == 0 and len(one["frequencies_cm1"]) == 3
+    assert one["energy_eV"] < stays.energy - 0.1
+    assert one["free_energy_eV"] < one["energy_eV"] + one["zero_point_eV"]
+    assert read("down.extxyz").info["n_imaginary"] == 0
+
+
+MIXED = ("H2O", "CO", "N2", "CH4", "NH3")
+
+
+@pytest.fixture
+def many(folder):
+    """Files with one frame and with many, one of them unusable in the middle."""
+    frames = []
+    for seed, name in enumerate(MIXED):
+        frames.append(molecule(name))
+        frames[-1].rattle(0.05, seed=seed)
+    write("some.xyz", frames[:3])
+    write("more.xyz", frames[3:])
+    text = (folder / "some.xyz").read_text().splitlines()
+    (folder / "some.xyz").write_text("\n".join([*text[:5], "2", "bad", "H 0 0 0", "H 0 0 nan", *text[5:]]) + "\n")
+    return folder
+
+
+def table(path):
+    import csv
+
+    with open(path / "relaxed.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_many_frames_go_to_a_folder_and_a_bad_one_costs_no_other(many, capsys):
+    found = relax(RelaxConfig(structure=("[sm]o*e.xyz",), potential=EMT, output="minima", fmax=0.02))
+    assert names(many / "minima") == ["relax.json", "relaxed.csv", "relaxed.extxyz", "summary.json"]
+    rows = table(many / "minima")
+    assert [row["structure"] for row in rows] == [str(k) for k in range(6)] and [row["file"] for row in rows] == ["more.xyz"] * 2 + ["some.xyz"] * 4
+    bad = [row for row in rows if row["converged"] == "False"]
+    assert found.exit_code == 6 and [(row["file"], row["frame"]) for row in bad] == [("some.xyz", "1")] and "not finite" in bad[0]["reason"]
+    written = read("minima/relaxed.extxyz", ":")
+    assert [atoms.info["structure"] for atoms in written] == [0, 1, 2, 4, 5]
+    for atoms in written:
+        row = rows[atoms.info["structure"]]
+        assert float(row["energy_eV"]) == pytest.approx(atoms.get_potential_energy(), abs=1e-5) and float(row["energy_eV"]) < float(row["energy_start_eV"])
+        assert np.linalg.norm(atoms.get_forces(), axis=1).max() <= 0.02 + 1e-6
+        alone = molecule(MIXED[[3, 4, 0, None, 1, 2][atoms.info["structure"]]])
+        assert atoms.symbols.formula == alone.symbols.formula
+    assert json.loads((many / "minima" / "summary.json").read_text()) == found.summary
+    assert "some.xyz frame 1: left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [dict(optimiser="bfgs"), dict(optimiser="fire"), dict(optimiser="preconditioned")])
+def test_many_by_other_optimisers(many, given):
+    found = relax(RelaxConfig(structure="more.xyz", potential=EMT, output="minima", fmax=0.05, **given))
+    assert found.exit_code == 0 and found.summary["n_converged"] == 2
+
+
+def test_many_with_frequencies(many):
+    found = relax(RelaxConfig(structure="more.xyz", potential=EMT, output="minima", fmax=0.005, frequencies=True))
+    for row, n in zip(found.summary["structures"], (9, 6)):
+        assert row["n_imaginary"] == 0 and row["zero_point_eV"] > 0
+        assert len(read("minima/relaxed.extxyz", row["structure"]).info["frequencies_cm1"]) == n
+
+
+def test_what_was_cut_short_goes_on_to_the_same_end(many):
+    """The file as a killed process leaves it: one structure whole, the next half written; positions of those on their way."""
+    whole = relax(RelaxConfig(structure=("some.xyz", "more.xyz"), potential=EMT, output="whole"))
+    relax(RelaxConfig(structure=("some.xyz", "more.xyz"), potential=EMT, output="cut"))
+    text = (many / "cut" / "relaxed.extxyz").read_text()
+    (many / "cut" / "relaxed.extxyz").write_text(text[: text.index("structure=3") + 200])
+    (many / "cut" / "relaxed.csv").unlink()
+    ends = read("whole/relaxed.extxyz", ":")
+    np.savez(many / "cut" / "under-way.npz", **{"4": ends[3].positions})
+    again = RelaxConfig(structure=("some.xyz", "more.xyz"), potential=EMT, output="cut", resume=True)
+    found = relax(again)
+    rows = {row["structure"]: row for row in found.summary["structures"]}
+    assert rows[4]["steps"] == 0  # it had arrived
+    for row in whole.summary["structures"]:
+        if row["converged"]:
+            assert rows[row["structure"]]["energy_eV"] == pytest.approx(row["energy_eV"], abs=1e-6)
+    assert [a.info["structure"] for a in read("cut/relaxed.extxyz", ":")] == [0, 2, 3, 4, 5] and not (many / "cut" / "under-way.npz").exists()
+    before = (many / "cut" / "relaxed.extxyz").read_bytes()
+    assert relax(again).exit_code == found.exit_code and (many / "cut" / "relaxed.extxyz").read_bytes() == before
+
+
+@pytest.mark.parametrize("given, message", [
+    (dict(), "not overwritten"), (dict(resume=True, fmax=0.03), "another fmax"), (dict(resume=True, structure="more.xyz"), "another structure"),
+])
+def test_a_folder_of_other_relaxations_is_left_alone(many, given, message):
+    config = dict(structure=("some.xyz", "more.xyz"), potential=EMT, output="minima")
+    relax(RelaxConfig(**config))
+    before = {name: (many / "minima" / name).read_bytes() for name in names(many / "minima")}
+    with pytest.raises(UserError, match=message):
+        relax(RelaxConfig(**{**config, **given}))
+    assert {name: (many / "minima" / name).read_bytes() for name in names(many / "minima")} == before
+
+
+def test_a_killed_job_goes_on(folder):
+    cluster = bulk("Cu", cubic=True) * (2, 2, 2)
+    cluster.pbc = False
+    frames = []
+    for seed in range(12):
+        frames.append(cluster.copy())
+        frames[-1].rattle(0.1, seed=seed)
+    write("clusters.extxyz", frames)
+    command = [sys.executable, "-m", "mdapp", "relax", "clusters.extxyz", "-p", EMT, "--fmax", "0.02", "--in-flight", "2", "-o", "minima"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    target, deadline = folder / "minima" / "relaxed.extxyz", time.monotonic() + 120
+    while not (target.exists() and target.stat().st_size > 100) and time.monotonic() < deadline:
+        assert job.poll() is None
+        time.sleep(0.02)
+    job.kill()
+    job.wait()
+    kept = target.read_text().count("structure=")
+    done = subprocess.run([*command, "--resume", "--json"], capture_output=True, text=True, env=environment, timeout=300)
+    summary = json.loads(done.stdout)
+    assert done.returncode == 0 and summary["n_converged"] == 12 and kept >= 1
+    assert [atoms.info["structure"] for atoms in read(target, ":")] == list(range(12))
+
+
 def test_a_signal_ends_the_job_cleanly_with_what_was_reached(folder):
     cluster = bulk("Cu", cubic=True) * (3, 3, 3)
     cluster.pbc = False
     cluster.rattle(0.1, seed=3)
     write("cluster.extxyz", cluster)
-    command = [sys.executable, "-m", "mdapp", "relax", "cluster.extxyz", "water.xyz", "-p", EMT, "--fmax", "1e-15", "--steps", "1000000", "--json"]
+    command = [sys.executable, "-m", "mdapp", "relax", "cluster.extxyz", "-p", EMT, "--fmax", "1e-15", "--steps", "1000000", "--json"]
     here = str(Path(__file__).parents[3])
     job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": here})
     assert job.stderr is not None
