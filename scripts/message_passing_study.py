@@ -58,8 +58,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         "data": {"train": ["{work}/n216_20to80.lammpstrj.gz"], "validation": ["{work}/n216_100.lammpstrj.gz"]}}),
     "parent": ("lammps_water_message_passing", {"max_steps": 600, "potential": {"config": TRANSFER}}),
     **{f"scratch-{n}": ("lammps_argon_message_passing", {**_argon(n), "potential": {"config": TRANSFER}}) for n in COUNTS},
-    **{f"tuned-{n}": ("lammps_argon_message_passing", {**_argon(n), "fine_tune": {"potential": "{work}/parent/best.pt"}, "potential": None,
-                                                       "optimiser": {"learning_rate": 0.002}}) for n in COUNTS},
+    **{f"tuned-{n}": ("lammps_argon_message_passing", {**_argon(n), "fine_tune": {"potential": "{work}/parent/best.pt", "units": "refit"},
+                                                       "potential": None}) for n in COUNTS},
 }  # fmt: skip
 
 

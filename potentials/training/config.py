@@ -205,6 +205,7 @@ class FineTuneConfig:
     potential: str  # a .pt file, or the name of a shipped one; `from` in a TOML file means the same
     what: str | tuple[str, ...] = "all"  # "all", "head", or beginnings of the names of the weights that may change
     reference_energies: Literal["refit", "keep"] = "refit"  # "refit": shifts per element, so that old energies lie on the new level of theory
+    units: Literal["keep", "refit"] = "keep"  # what an architecture takes from data before the first step (units, scaling); "refit" for another substance
 
 
 @dataclass(frozen=True)

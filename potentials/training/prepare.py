@@ -73,7 +73,8 @@ def prepare(config: TrainConfig, tell: Callable[[str], None]) -> tuple[Part, Par
     else:
         known, potential = _fine_tuned(config, parent, training, given, tell)
     refuse_unknown_elements(potential, training.dataset, "training data")
-    if parent is None and hasattr(potential, "fit_to"):  # what an architecture takes from the data before the first step: scaling, ranges
+    anew = parent is None or (config.fine_tune is not None and config.fine_tune.units == "refit")
+    if anew and hasattr(potential, "fit_to"):  # what an architecture takes from the data before the first step: scaling, ranges
         some = batches(training.dataset, training.indices, config.batch_size, config.batch_edges)
         tell(potential.fit_to(training.dataset.batch(indices) for indices in some))
     _refuse_unseen(held_out, known)

@@ -5,17 +5,19 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+from ase.io import write
 
 from potentials.architectures.message_passing import Config, MessagePassing
 from potentials.checkpoint import load_potential, save_potential
 from potentials.data import LabelledStructure
 from potentials.data.dataset import build_dataset
-from potentials.training.config import FineTuneConfig, LossConfig, PotentialConfig
+from potentials.training.config import DataConfig, FineTuneConfig, LossConfig, PotentialConfig, TrainConfig
 from potentials.training.evaluate import plain_predictor
 from potentials.training.fine_tuning import extended, let_change, parent_of
 from potentials.training.kept import best_of_kept
 from potentials.training.loss import Prediction, loss, weights_at
 from potentials.training.metrics import ErrorSums
+from potentials.training.prepare import prepare
 from potentials.training.state import TrainingError
 
 ARGON, WATER = {"Ar": (0.0, 0.0103, 3.405)}, {"H": (0.41, 0.0, 0.0), "O": (-0.82, 0.0067, 3.165)}
@@ -111,3 +113,21 @@ def test_forces_of_an_element_may_weigh_more():
         assert float(loss(prediction, batch, LossConfig(**common, force_weights={"O": 5.0}))) == pytest.approx(weighted)
     with pytest.raises(ValueError, match="names no element with 'Q'"):
         LossConfig(force_weights={"Q": 1.0})
+
+
+@pytest.mark.parametrize("units, expected", [("keep", 1.0), ("refit", 0.02)])
+def test_fine_tuning_to_another_substance_may_take_its_unit_of_force(tmp_path, units, expected):
+    p = MessagePassing(Config(elements=(1, 8), physical={**WATER, **ARGON}, **SMALL))
+    save_potential(tmp_path / "water.pt", p)
+    frames = []
+    for k in range(4):
+        atoms = bulk("Ar", "fcc", 5.3, cubic=True)
+        atoms.rattle(0.1, seed=k)
+        atoms.arrays["REF_forces"] = np.tile([[0.02, -0.02, 0.02]], (4, 1)) * (-1) ** k
+        frames.append(atoms)
+    write(tmp_path / "argon.xyz", frames, format="extxyz")
+    config = TrainConfig(
+        DataConfig((str(tmp_path / "argon.xyz"),), validation_fraction=0.5, reference_energies={"Ar": 0.0}, cleaning="off"), str(tmp_path / "out"),
+        loss=LossConfig(energy=0.0), fine_tune=FineTuneConfig(str(tmp_path / "water.pt"), units=units), epochs=1,
+    )  # fmt: skip
+    assert float(prepare(config, lambda line: None)[3].force_unit) == pytest.approx(expected)
