@@ -11,9 +11,10 @@ J. Behler and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007); J. Behler, J. C
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from ase.data import chemical_symbols
 from torch import Tensor
@@ -22,10 +23,11 @@ from potentials.architectures import architectures
 from potentials.graph import AtomicGraph
 from potentials.layers.atomic_networks import SMOOTH, AtomicNetwork
 from potentials.layers.energies import ElementEnergies
-from potentials.layers.symmetry_functions import SymmetryFunction, SymmetryFunctions, largest_cutoff
+from potentials.layers.symmetry_functions import SymmetryFunction, SymmetryFunctions, largest_cutoff, of_centre
 from potentials.layers.symmetry_functions.cutoffs import NAMES as CUTOFFS
 from potentials.layers.symmetry_functions.grids import Grid, functions_of
 from potentials.layers.symmetry_functions.scaling import Mode, Moments, Scaling
+from potentials.layers.symmetry_functions.selection import Selection, selected
 from potentials.layers.symmetry_functions.slopes import slopes
 from potentials.layers.training_statistics import Labelled, energy_left, energy_unit
 from potentials.potential import Outputs, Potential
@@ -33,7 +35,7 @@ from potentials.potential import Outputs, Potential
 
 @dataclass(frozen=True)
 class Config:
-    """Descriptors are those of `functions`, or of `grid` and `cutoff` where no functions are given."""
+    """Descriptors are those of `functions`, or of `grid` and `cutoff` where no functions are given; training data may choose among them."""
 
     elements: tuple[int, ...] | None = None  # from the data, in training
     cutoff: float = 6.0  # Å; with `functions`, the largest of theirs
@@ -41,6 +43,7 @@ class Config:
     inner: float = 0.0  # of `grid`: inner radius of the cutoff function as a part of the cutoff
     grid: Grid = Grid()
     functions: tuple[SymmetryFunction, ...] = ()
+    selection: Selection = Selection()  # before training; what was chosen is then in `functions`
     hidden: tuple[int, ...] = (30, 30)
     activation: tuple[str, ...] | str = "tanh"  # one for all hidden layers, or one for each
     scaling: Mode = "sigma"
@@ -106,6 +109,9 @@ class BehlerParrinello(Potential):
         -------
         What was found, in a sentence.
         """
+        if self.config.selection.keep:
+            batches = list(batches)
+            self._choose(batches)
         moments, left = [Moments(len(s.minimum)) for s in self._scalings], []
         for batch in batches:
             for m, (_, G) in zip(moments, self._descriptors_by_element(batch.graph)):
@@ -116,6 +122,25 @@ class BehlerParrinello(Potential):
         self.energy_unit.fill_(energy_unit(left))
         words = [f"{chemical_symbols[z]} {len(s.minimum)}{f' ({s.n_dropped} constant)' if s.n_dropped else ''}" for z, s in zip(self.elements or (), self._scalings)]
         return f"Descriptors: {', '.join(words)}; energy unit {1000 * float(self.energy_unit):.1f} meV."
+
+    def _choose(self, batches: list[Labelled]) -> None:
+        """Keep some descriptors of each element; networks begin anew, with as many inputs."""
+        wish, seen = self.config.selection, [[] for _ in self._scalings]  # type: ignore[var-annotated]
+        for batch in batches:
+            for mine, (_, G) in zip(seen, self._descriptors_by_element(batch.graph)):
+                mine.append(G.double().cpu().numpy())
+        functions: list[SymmetryFunction] = []
+        for z, mine in zip(self.elements or (), seen):
+            G, all_of_z = np.concatenate(mine), of_centre(self.descriptors.functions, z)
+            G = G[np.linspace(0, len(G) - 1, min(wish.atoms, len(G))).astype(int)]
+            kept = range(len(all_of_z)) if len(G) < 2 else selected(G, wish)
+            functions += [replace(all_of_z[k], centre=z) for k in (kept if len(kept) else [0])]
+        energies, weight = self.element_energies.energies.clone(), next(self.parameters())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(1e6 * float(weight.detach().double().abs().sum())))  # another for other weights, so that it follows the run's seed
+            self.__init__(replace(self.config, functions=tuple(functions), selection=Selection()))  # type: ignore[misc]
+        self.to(device=weight.device, dtype=weight.dtype)
+        self.element_energies.energies.copy_(energies)
 
     def forward(self, graph: AtomicGraph) -> Tensor:
         return self.outputs(graph).energies

@@ -42,6 +42,8 @@ class Config(Plain):
         super().__post_init__()
         if self.n_channels < 1 or self.n_centre < 1:
             raise ValueError(f"n_channels and n_centre must be 1 or more, got {self.n_channels} and {self.n_centre}.")
+        if self.selection.keep:
+            raise ValueError("selection needs descriptors that do not change in training; learned element vectors change them.")
         if not self.grid.weighted or any(f.kind not in WEIGHTED for f in self.functions):
             raise ValueError("learned element vectors need weighted symmetry functions: set grid.weighted = true, or give functions W2, W4, W5 only.")
 
