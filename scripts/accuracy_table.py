@@ -12,6 +12,7 @@ import csv
 import os
 import shlex
 import sys
+import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,23 +76,28 @@ def find_potential(one: dict[str, Any], folder: Path) -> str | None:
 
 def measure(one: dict[str, Any], potential: str, data: Path, words: argparse.Namespace) -> list[dict[str, Any]]:
     """Every row of a set whose data are there."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return _measured(one, potential, data, words, Path(scratch))
+
+
+def _measured(one: dict[str, Any], potential: str, data: Path, words: argparse.Namespace, scratch: Path) -> list[dict[str, Any]]:
     from mdapp.config import EvaluateConfig
     from mdapp.jobs.evaluate import evaluate
 
-    files = [file for file in dict.fromkeys(row["data"] for row in one["rows"]) if (data / file).is_file()]
+    files = {row["data"]: held_out(data / row["data"], row.get("every"), scratch) for row in one["rows"] if (data / row["data"]).is_file()}
     missing = sorted({row["data"] for row in one["rows"]} - set(files))
     if missing:
         print(f"{one['name']}: {', '.join(missing)} not in {data}; left out.", flush=True)
     if not files:
         return []
-    config = EvaluateConfig(data=tuple(str(data / file) for file in files), potential=(potential,), device=words.device, threads=words.threads,
+    config = EvaluateConfig(data=tuple(map(str, files.values())), potential=(potential,), device=words.device, threads=words.threads,
                             limit=words.limit, worst=0)
     summary = evaluate(config).summary
     same = {**about(potential), "potential_sha256": summary["potential_sha256"][:16], **when(), "command": command(one)}
     rows = []
     for row in one["rows"]:
         if row["data"] in files:
-            errors = summary["data"][str(data / row["data"])]
+            errors = summary["data"][str(files[row["data"]])]
             value = metric_of(errors, row["metric"])
             if value is None and words.limit is not None:
                 continue  # too few frames to rank
@@ -101,6 +107,17 @@ def measure(one: dict[str, Any], potential: str, data: Path, words: argparse.Nam
     if "h_transfer" in one and (data / one["h_transfer"]).is_file():
         rows += transfer_rows(one, potential, data / one["h_transfer"], words, same)
     return rows
+
+
+def held_out(file: Path, every: int | None, scratch: Path) -> Path:
+    """The file, or a copy of the frames that a training with `filters.hold_out = every` leaves out."""
+    if every is None:
+        return file
+    from ase.io import read, write
+
+    copy = scratch / f"{file.name.split('.')[0]}_every_{every}.extxyz"
+    write(copy, read(file, index=f"::{every}", format="extxyz"), format="extxyz")
+    return copy
 
 
 def metric_of(found: dict[str, Any], name: str) -> float | None:
