@@ -52,9 +52,17 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "water-energy": ("lammps_water_message_passing", {"max_steps": 1500}),
     "water-vector": ("lammps_water_message_passing", _head("vector", max_steps=1500)),
     "deck-random": ("gnnformd_message_passing", {"epochs": 18, "potential": {"config": {"num_features": 48}}}),
-    "deck-time": ("gnnformd_message_passing", {"epochs": 18, "potential": {"config": {"num_features": 48}}, "data": {"train": ["{work}/n216_20to80.lammpstrj.gz"], "validation": ["{work}/n216_100.lammpstrj.gz"]}}),
+    "deck-random-rms": ("gnnformd_message_passing", {"epochs": 18, "best_by": "loss", "potential": {"config": {
+        "num_features": 48, "norm": "rms", "activation": "silu", "element_embedding": True}}, "optimiser": {"learning_rate": 0.004}}),
+    "deck-random-vector": ("gnnformd_message_passing", {
+        "epochs": 18, "rotations": False, "best_by": "loss", "optimiser": {"learning_rate": 0.004},
+        "potential": {"config": {"head": "vector", "norm": "rms", "activation": "silu", "num_features": 32}}}),
+    "deck-time": ("gnnformd_message_passing", {
+        "epochs": 18, "potential": {"config": {"num_features": 48}},
+        "data": {"train": ["{work}/n216_20to80.lammpstrj.gz"], "validation": ["{work}/n216_100.lammpstrj.gz"]}}),
     "deck-time-vector": ("gnnformd_message_passing", {
-        "rotations": False, "best_by": "loss", "loss": {"wake": 0.0}, "potential": {"config": {"head": "vector", "norm": "rms", "cutoff": 5.0, "num_features": 32}},
+        "epochs": 18, "rotations": False, "best_by": "loss", "loss": {"wake": 0.0}, "optimiser": {"learning_rate": 0.004},
+        "potential": {"config": {"head": "vector", "norm": "rms", "activation": "silu", "cutoff": 4.5, "num_features": 32}},
         "data": {"train": ["{work}/n216_20to80.lammpstrj.gz"], "validation": ["{work}/n216_100.lammpstrj.gz"]}}),
     "parent": ("lammps_water_message_passing", {"max_steps": 600, "potential": {"config": TRANSFER}}),
     **{f"scratch-{n}": ("lammps_argon_message_passing", {**_argon(n), "potential": {"config": TRANSFER}}) for n in COUNTS},
@@ -182,6 +190,8 @@ def acceptance(work: Path) -> None:
     validation = {"deck-random": random_part(work)}
     cases = [  # (case, model, file or frames, elements, unit, deck, must, good)
         ("water 216, its frames, random split", "deck-random", validation["deck-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
+        ("water 216, its frames, random split", "deck-random-rms", validation["deck-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
+        ("water 216, its frames, random split", "deck-random-vector", validation["deck-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
         ("water 216, equilibrated files, split by time", "deck-time", "n216_100", water, "kcal/mol/A per atom", None, 5.0, 3.0),
         ("water 216, equilibrated files, split by time", "deck-time-vector", "n216_100", water, "kcal/mol/A per atom", None, 5.0, 3.0),
         ("water 300 K, last fifth", "water-energy", "water216_test", water, "eV/A per component", 0.060, 0.045, 0.03),
