@@ -8,7 +8,7 @@
 Everything goes on where it was when it is called again: searches from their hops, saddles pair by pair, the reference structure by structure. The work is under
 --folder (scratch/explore), results go to scripts/results: explore_minima.csv, explore_basins.csv, explore_reference.csv and .png.
 
-O. T. Unke, M. Stöhr, ... , A. Tkatchenko and K.-R. Müller; J. T. Frank, O. T. Unke, K.-R. Müller and S. Chmiela, Nat. Commun. 15, 6539 (2024) (the exploration of minima by
+J. T. Frank, O. T. Unke, K.-R. Müller and S. Chmiela, Nat. Commun. 15, 6539 (2024) (the exploration of minima by
 So3krates); C. Bannwarth, S. Ehlert and S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019) (GFN2-xTB).
 """
 from __future__ import annotations
@@ -31,9 +31,9 @@ from mdapp.screen import Screen
 
 POTENTIAL = "so3krates.pt"
 PEPTIDES = {"A": "Ac-Ala-NHMe", "AAA": "Ac-Ala3-NHMe"}
-# minima of Ac-Ala-NHMe, phi, psi in degrees and energy in kcal/mol above C7eq: R. Vargas, J. Garza, B. P. Hay and D. A. Dixon, J. Phys. Chem. A 106, 3213 (2002),
-# angles and energies at MP2/aug-cc-pVDZ, rounded; the sign of what is compared is where a basin lies, not its energy: the reference here is GFN2-xTB.
-PUBLISHED = {"C7eq": (-83, 78), "C5": (-161, 155), "C7ax": (73, -54), "beta2": (-82, -9), "alphaL": (64, 30), "alphaP": (-168, -37)}
+# where ab initio calculations find the minima of Ac-Ala-NHMe, phi and psi in degrees, rounded (they differ by some degrees from method to method): R. Vargas,
+# J. Garza, B. P. Hay and D. A. Dixon, J. Phys. Chem. A 106, 3213 (2002); T. Head-Gordon et al., J. Am. Chem. Soc. 113, 5989 (1991)
+PUBLISHED = {"C7eq": (-83, 78), "C5": (-161, 155), "C7ax": (73, -54), "beta2": (-130, 25), "alphaL": (64, 30), "alphaP": (-168, -37)}
 SAME = 0.25  # Å, a minimum that the reference moves by no more is the same conformer
 KINDS = (0.1, 0.25, 0.5)  # Å, shares that are told
 

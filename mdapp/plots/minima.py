@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mdapp.minima.landscape.disconnectivity import Drawing
 
 FAMILY = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, "#7a4b1e", "#9a9a00", GREY)  # colours of regions, in the order in which they come
+MIXED = "mixed"  # a family that is none, grey
 LABELLED = 30  # leaves that are named in a tree; more would hide each other
 
 
@@ -119,6 +120,7 @@ def ramachandran(residues: Sequence[str], phi_deg: np.ndarray, psi_deg: np.ndarr
 def populations(names: Sequence[str], shares: np.ndarray, temperature_K: float, basis: str, families: Sequence[str] | None = None, most: int = 15) -> Figure:
     """Shares of the most populated minima as bars."""
     order = np.argsort(-shares)[:most]
+    order = order[: max(4, int(np.sum(shares[order] >= 0.001)))]  # bars that cannot be seen say nothing
     with look():
         figure, axes = panel(5.6, 1.2 + 0.26 * len(order))
         colours = _colours([families[k] for k in order] if families else [])
@@ -156,6 +158,7 @@ def network(places: np.ndarray, energy: np.ndarray, saddles: Sequence[tuple[int,
         for k, text in enumerate(labels or []):
             axes.annotate(text, places[k], xytext=(5, 4), textcoords="offset points", fontsize=8)
         axes.margins(0.07)
+        axes.spines[:].set_visible(False)
         axes.set(xlabel="laid out by distance in shape", ylabel="", title=f"{len(energy)} minima, {len(saddles)} joined pairs", xticks=[], yticks=[])
         if len(saddles) or len(transitions):
             handles, texts = axes.get_legend_handles_labels()
@@ -206,14 +209,17 @@ def _colours(families: Sequence[str]) -> dict[str, str]:
     """A colour for each family, the commonest first; what comes after the last colour is grey."""
     names, counts = np.unique(np.array([f for f in families if f], dtype=object), return_counts=True) if any(families) else (np.array([]), np.array([]))
     ordered = [names[k] for k in np.lexsort((names.astype(str), -counts))] if len(names) else []
-    return {"": BLACK, **{name: FAMILY[k] if k < len(FAMILY) else GREY for k, name in enumerate(ordered)}}
+    own = [name for name in ordered if name != MIXED]
+    return {"": BLACK, **{name: FAMILY[k] if k < len(FAMILY) else GREY for k, name in enumerate(own)}, **({MIXED: GREY} if MIXED in ordered else {})}
 
 
 def _family_legend(axes: Axes, colours: Mapping[str, str]) -> None:
-    named = [(name, colour) for name, colour in colours.items() if name][: len(FAMILY)]
+    named = [(name, colour) for name, colour in colours.items() if name][: len(FAMILY) + 1]
     if len(named) > 1:
         handles = [Line2D([], [], color=colour, marker="o", linestyle="none", markersize=5) for _, colour in named]
-        axes.figure.legend(handles, [name for name, _ in named], loc="outside lower center", ncols=min(len(named), 5), fontsize=9, handlelength=1.0, columnspacing=1.2)
+        columns = 5 if max(len(name) for name, _ in named) < 10 else 3
+        axes.figure.legend(handles, [name for name, _ in named], loc="outside lower center", ncols=min(len(named), columns), fontsize=9, handlelength=1.0,
+                           columnspacing=1.2)
 
 
 def _box(axes: Axes, name: str, box: tuple[float, float, float, float], *, label: bool) -> None:

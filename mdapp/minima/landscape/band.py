@@ -24,13 +24,13 @@ from mdapp.minima.landscape.surface import Surface
 class BandOptions:
     """How a path is found. Defaults serve dihedral barriers of peptides."""
 
-    images: int = 9  # between the two ends, at least
+    images: int = 7  # between the two ends, at least
     spacing: float = 0.35  # Å, RMS displacement between images where the ends are far apart
     most_images: int = 25
     spring: float = 0.1  # eV/Å²
     fmax: float = 0.4  # eV/Å, largest force on the band before its highest image begins to climb
     climb_fmax: float = 0.15  # eV/Å, at the end
-    steps: int = 90  # of both parts together
+    steps: int = 70  # of both parts together
     max_step: float = 0.2  # Å
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ class Survey:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """What a minimum is coloured by: its region; of several residues how many are in which kind; "" for what is no peptide."""
+        """What a minimum is coloured by: its region; of several residues that of most of them; "" for what is no peptide."""
         if len(self.angles.residues) <= 1:
             return self.names
         return tuple(_kind(name) for name in self.names)
@@ -94,8 +94,7 @@ def flat_map(fingerprints: np.ndarray) -> np.ndarray:
 
 
 def _kind(name: str) -> str:
-    """'C7eq/C7eq/C5' becomes '2 C7eq, C5': what a fold is made of, whatever its order."""
+    """'C7eq/C7eq/C5' becomes 'mostly C7eq'; 'mixed' where no region holds more than half of the residues."""
     parts = name.split("/")
-    kinds, counts = np.unique(parts, return_counts=True)
-    ordered = sorted(zip(counts.tolist(), kinds.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
-    return ", ".join(kind if count == 1 else f"{count} {kind}" for count, kind in ordered)
+    kind, count = max(((kind, parts.count(kind)) for kind in dict.fromkeys(parts)), key=lambda pair: pair[1])
+    return f"mostly {kind}" if 2 * count > len(parts) else "mixed"
