@@ -8,6 +8,7 @@ Dask and its family are optional: `pip install mdapp[cluster]`.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,8 @@ class Cluster:
         if not self._tasks:
             return []
         try:
-            wait(list(self._tasks.values()), timeout=timeout_s, return_when="FIRST_COMPLETED")
+            with self._client.as_current():
+                wait(list(self._tasks.values()), timeout=timeout_s, return_when="FIRST_COMPLETED")
         except TimeoutError:
             return []
         over = [(key, future) for key, future in self._tasks.items() if future.done()]
@@ -126,7 +128,7 @@ def _local(workers: int) -> Any:
 
     from distributed import LocalCluster
 
-    return LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL)
+    return LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=logging.CRITICAL)
 
 
 def _slurm(workers: int, options: dict[str, Any]) -> Any:
@@ -134,6 +136,8 @@ def _slurm(workers: int, options: dict[str, Any]) -> Any:
         from dask_jobqueue import SLURMCluster
     except ImportError as error:
         raise UserError("--cluster slurm needs dask-jobqueue, which is not installed here: pip install 'mdapp[cluster]'.") from error
+    if shutil.which("sbatch") is None:
+        raise UserError("--cluster slurm submits jobs with sbatch, which is not on this machine. Start the search where sbatch is, or take --cluster local.")
     cluster = SLURMCluster(**{"cores": 1, "processes": 1, "memory": "4GB", **options})
     cluster.adapt(minimum_jobs=workers, maximum_jobs=workers)  # lost jobs are asked for again
     return cluster

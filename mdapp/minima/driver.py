@@ -29,7 +29,7 @@ from mdapp.minima.library import Origin
 from mdapp.minima.mixture import Mixture
 from mdapp.minima.molecule import Molecule
 from mdapp.minima.moves import moves as registry
-from mdapp.minima.moves._base import Move
+from mdapp.minima.moves._base import Fate, Move
 from mdapp.minima.walker import START, Hop, Walker, stream
 from mdapp.relax.pool import RelaxationPool
 
@@ -278,7 +278,7 @@ class Search:
             placed = self.library.place(self.molecule.atoms(done.positions), done.energy, origin)
             index, is_new = int(placed.index), bool(placed.is_new) or placed.index in self._orphans
             self._orphans.discard(index)
-            fate = "new" if is_new else "same" if index == walker.at else "known"
+            fate: Fate = "new" if is_new else "same" if index == walker.at else "known"
             accepted = fate != "same" and self._in_window(done.energy)
             accepted = accepted and walker.takes(move, done.energy, stream(self.options.seed, walker.index, job.number, "accept"))
             hop = Hop(walker.index, job.number, job.move, walker.at, index, done.energy, fate, accepted or walker.at is None, done.evaluations, job.strength)

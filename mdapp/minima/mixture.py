@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PRIOR_NEW, PRIOR_EVALUATIONS = 1.0, 200.0
+CHEAPEST = 20  # evaluations that a hop counts for at least: one that ends before the first has brought nothing either
 MEMORY = 60_000.0  # evaluations of one move after which 63 % of what it taught is forgotten
 
 
@@ -51,6 +52,7 @@ class Mixture:
         arm = self.arms.get(name)
         if arm is None:
             return
-        keep = float(np.exp(-evaluations / MEMORY))
-        arm.new, arm.evaluations = keep * arm.new + is_new, keep * arm.evaluations + evaluations
+        cost = max(evaluations, CHEAPEST)
+        keep = float(np.exp(-cost / MEMORY))
+        arm.new, arm.evaluations = keep * arm.new + is_new, keep * arm.evaluations + cost
         arm.hops, arm.all_new, arm.all_evaluations = arm.hops + 1, arm.all_new + is_new, arm.all_evaluations + evaluations

@@ -63,3 +63,30 @@ def test_a_scheduler_that_does_not_answer_is_the_users_matter(monkeypatch):
     monkeypatch.setattr("mdapp.cluster.CONNECT_S", 1.0)
     with pytest.raises(UserError, match="No scheduler answers at tcp://127.0.0.1:9"):
         Cluster("tcp://127.0.0.1:9")
+
+
+def test_slurm_without_sbatch_is_the_users_matter(monkeypatch):
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed (pip install mdapp[cluster])")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(UserError, match="submits jobs with sbatch, which is not on this machine"):
+        Cluster("slurm")
+
+
+def double(x):
+    if x < 0:
+        raise ValueError("x is negative")
+    return 2 * x
+
+
+def test_work_comes_back_by_its_key_and_an_error_as_an_error():
+    cluster = Cluster("local", workers=1)
+    try:
+        for k in (1, 2, -3):
+            cluster.submit(k, double, k)
+        ended = {}
+        while cluster.under_way:
+            ended.update({end.key: end for end in cluster.ended(1.0)})
+        assert (ended[1].result, ended[2].result) == (2, 4)
+        assert isinstance(ended[-3].error, ValueError) and not ended[-3].died
+    finally:
+        cluster.close()

@@ -222,6 +222,16 @@ def test_the_mixture_learns_which_move_pays():
     assert mixture.arms["good"].per_thousand == pytest.approx(6.0, rel=0.2)
 
 
+def test_a_move_that_never_gets_as_far_as_an_evaluation_is_given_up_too():
+    mixture, rng = Mixture(["good", "futile"]), np.random.default_rng(2)
+    chosen = []
+    for _ in range(300):
+        name = mixture.choose(rng)
+        chosen.append(name)
+        mixture.learn(name, name == "good", 100 if name == "good" else 0)
+    assert 0 < chosen.count("futile") < 60
+
+
 def test_the_mixture_forgets_a_move_that_has_found_all_it_can():
     mixture, rng = Mixture(["first", "later"]), np.random.default_rng(2)
     for _ in range(300):
