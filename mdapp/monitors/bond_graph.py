@@ -2,8 +2,8 @@
 
 A bond counts as broken when its length is off by more than 0.5 Å from that of the start, the criterion that X. Fu et al., "Forces are not Enough",
 Trans. Mach. Learn. Res. (2023), proposed for the stability of learned potentials; a hydrogen more than 2.5 Å from its partner has left for good. One look is not
-enough: what is off must stay off for a while. A proton hop (a hydrogen that left one heavy atom and came to another) is told from bonds that break or form:
-it may be chemistry. Chemistry on purpose needs other limits, or this guard left out.
+enough: what is off must stay off for a while, and what stays off for long does not swing: it is broken. A proton hop (a hydrogen that left one heavy atom and came to
+another) is told from bonds that break or form: between atoms other than carbon it may be chemistry. Chemistry on purpose needs other limits, or this guard left out.
 """
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ class BondGraphGuard:
     hydrogen_A: float = 2.5  # a hydrogen this far from its partner stops the run
     formed_ratio: float = 1.15  # a new pair this close, over the sum of covalent radii, is a new bond; never stops
     persist_fs: float = 10.0  # for so long before anything is said
+    stop_fs: float = 100.0  # off by the softer limit for so long stops the run too, but for a proton that hopped from one N, O, S or halogen to another
 
     def __post_init__(self):
         require_rising("warn_off_A", self.warn_off_A, "stop_off_A", self.stop_off_A)
+        require_rising("persist_fs", max(self.persist_fs, 1e-9), "stop_fs", self.stop_fs)
         for name in ("hydrogen_A", "formed_ratio"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name):g}.")
@@ -71,9 +73,12 @@ class BondGraphWatch:
         self.gone_since_fs = _since(gone, self.gone_since_fs, frame.time_fs)
         self.off_since_fs = _since(np.abs(off_A) > self.guard.warn_off_A, self.off_since_fs, frame.time_fs)
         formed = self._formed(frame)
-        for level, since, limit in (("stop", self.gone_since_fs, self.guard.stop_off_A), ("warn", self.off_since_fs, self.guard.warn_off_A)):
-            if (bad := frame.time_fs - since >= self.guard.persist_fs).any():
-                return self._broken(level, frame, off_A, np.flatnonzero(bad), limit)
+        gone, off, lasting = (np.flatnonzero(frame.time_fs - since >= fs) for since, fs in (
+            (self.gone_since_fs, self.guard.persist_fs), (self.off_since_fs, self.guard.persist_fs), (self.off_since_fs, self.guard.stop_fs)))  # fmt: skip
+        lasting = np.array([k for k in lasting.tolist() if not self._may_be_chemistry(k, frame)], np.int64)
+        for level, bad, limit in (("stop", gone, self.guard.stop_off_A), ("stop", lasting, self.guard.warn_off_A), ("warn", off, self.guard.warn_off_A)):
+            if len(bad):
+                return self._broken(level, frame, off_A, bad, limit)
         return formed
 
     def _remember(self, off_A: np.ndarray, time_fs: float) -> None:
@@ -97,7 +102,9 @@ class BondGraphWatch:
         worst = bad[np.abs(off_A[bad]).argmax()]
         pair = tuple(self.bonds[worst].tolist())
         length, value = self.start_lengths[worst] + off_A[worst], float(off_A[worst])
-        if level == "stop" and abs(value) <= self.guard.stop_off_A:  # the hydrogen's own limit
+        if level == "stop" and limit == self.guard.warn_off_A != self.guard.stop_off_A:
+            said = f"{abs(value):.2f} Å off its start for {frame.time_fs - self.off_since_fs[worst]:.0f} fs, limit {limit:g}"
+        elif level == "stop" and abs(value) <= self.guard.stop_off_A:  # the hydrogen's own limit
             limit, value = self.guard.hydrogen_A, float(length)
             said = f"limit {limit:g}"
         else:
@@ -113,6 +120,12 @@ class BondGraphWatch:
             what = f"bond {named(frame.numbers, pair)} is" + (" broken:" if level == "stop" else "")
         topic = "off" if taker is None else "hop"
         return Verdict(level, self.monitor, f"{what} {length:.2f} Å long, {said}{others}", tuple(atoms), value, limit, topic)
+
+    def _may_be_chemistry(self, bond: int, frame: Frame) -> bool:
+        """Has a proton hopped from one atom to another, neither of them carbon?"""
+        pair = tuple(self.bonds[bond].tolist())
+        taker = self._taker(pair, frame)
+        return taker is not None and 6 not in frame.numbers[[*pair, taker]]
 
     def _taker(self, pair: tuple[int, int], frame: Frame) -> int | None:
         """The atom to which the hydrogen of a lost bond has a new one; None where it has none, or the bond is of another kind."""

@@ -228,6 +228,15 @@ def test_a_bond_that_stays_off_is_reported_with_its_atoms(bond, by, level):
         assert pair <= set(verdict.atoms) and "Å long" in verdict.reason
 
 
+def test_a_bond_that_stays_off_for_long_is_broken():
+    """A potential with weights off by 30 % left a C-H 0.6 Å off for 300 fs before anything else stopped the run."""
+    off, pair = stretched(HEAVY, 0.6)
+    watch = begun("bond-graph", START, formed_ratio=0.1)
+    verdicts = [watch.look(at(off, 5.0 * n)) for n in range(21)]
+    assert [v.level for v in verdicts] == ["ok"] * 2 + ["warn"] * 18 + ["stop"]
+    assert pair <= set(verdicts[-1].atoms) and "0.60 Å off its start for 100 fs, limit 0.5" in verdicts[-1].reason and verdicts[-1].limit == 0.5
+
+
 def test_a_bond_that_comes_back_starts_anew():
     off, _ = stretched(HEAVY, 0.6)
     watch = begun("bond-graph", START, formed_ratio=0.1)
