@@ -67,3 +67,15 @@ def test_isolated_atoms_pass_and_count_for_nothing():
 def test_wishes_that_mean_nothing_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         FilterConfig(**wrong)
+
+
+def test_every_and_hold_out_of_one_number_are_each_other_s_complement():
+    frames = [structure(charge=q, molecule=str(q)) for q in range(11)]
+    test, training = taken(frames, every=4)[0], taken(frames, hold_out=4)
+    assert [s.molecule for s in test] == ["0", "4", "8"] and training[1] == {"hold_out": 3}
+    assert sorted([*test, *training[0]], key=lambda s: s.charge) == frames
+
+
+def test_holding_out_every_frame_is_refused():
+    with pytest.raises(ValueError, match="hold_out must be 2 or more"):
+        FilterConfig(hold_out=1)
