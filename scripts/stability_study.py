@@ -153,7 +153,9 @@ def say(rows: Sequence[dict[str, Any]]) -> None:
     """The curves in words."""
     for (potential, temperature), (times, failed) in groups_of(rows).items():
         t, share, low, high = kaplan_meier(times, failed)
-        held = f"{share[-1]:.2f} survive {t[-1]:.3g} ps (95 %: {low[-1]:.2f} to {high[-1]:.2f})" if failed.any() else f"each was still sound at its end, after {times.min():.2g} to {times.max():.2g} ps"
+        held = f"each was still sound at its end, after {times.min():.2g} to {times.max():.2g} ps"
+        if failed.any():
+            held = f"{share[-1]:.2f} survive {t[-1]:.3g} ps (95 %: {low[-1]:.2f} to {high[-1]:.2f})"
         print(f"{potential}, {temperature:g} K: {len(times)} runs, {times.sum():.4g} ps in all, {int(failed.sum())} failed; {held}")
 
 
