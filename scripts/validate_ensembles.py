@@ -67,17 +67,21 @@ class Series:
     volumes: np.ndarray
     positions: np.ndarray  # (n_frames, n_atoms, 3)
     momenta: np.ndarray
+    cells: np.ndarray  # (n_frames, 3, 3)
     degrees_of_freedom: int
 
 
-def start(name: str, system: System, timestep_fs: float, temperature_K: float, seed: int, relaxed: np.ndarray, **options: Any) -> ASEStepper:
-    """The system at its minimum with thermal momenta, in an ensemble; the usual options are the system's."""
+def start(name: str, system: System, timestep_fs: float, temperature_K: float, seed: int, positions: np.ndarray, cell: np.ndarray | None = None,
+          **options: Any) -> ASEStepper:
+    """The system at its minimum, or where a run has brought it, with thermal momenta, in an ensemble; the usual options are the system's."""
     kind = ensembles.get(name)
     usual = {"temperature_K": temperature_K, "friction_per_ps": system.friction_per_ps, "thermostat_time_fs": system.thermostat_time_fs,
-             "barostat_time_fs": 300.0}
+             "barostat_time_fs": 300.0, "compressibility_per_bar": 1e-4}
     ensemble = kind(**{k: v for k, v in {**usual, **options}.items() if k in kind.__dataclass_fields__})
     atoms, rng = system.build(), np.random.default_rng(seed)
-    atoms.positions = relaxed
+    if cell is not None:
+        atoms.set_cell(cell)
+    atoms.positions = positions
     atoms.set_momenta(draw_momenta(atoms, temperature_K, rng, degrees_of_freedom_of(ensemble, atoms)))
     return ASEStepper(atoms, ensemble, timestep_fs, rng)
 
@@ -91,7 +95,7 @@ def sampled(stepper: ASEStepper, steps: int, skip: int = 0, every: int = EVERY) 
             frames.append(stepper.frame())
     take = lambda name: np.array([getattr(f, name) for f in frames])  # noqa: E731
     return Series(take("potential_energy"), take("kinetic_energy"), take("conserved_energy"), np.array([volume(f.cell) for f in frames]), take("positions"),
-                  take("momenta"), stepper.degrees_of_freedom)
+                  take("momenta"), take("cell"), stepper.degrees_of_freedom)
 
 
 def minimum(system: System) -> np.ndarray:
@@ -196,7 +200,7 @@ def pair_row(name: str, system: System, what: str, first: Any, second: Any) -> l
         try:
             found = pv.ensemble.check(first, second, total_energy=False, verbosity=0, bootstrap_seed=1)
         except pv.util.error.InputError as error:  # after its own pruning the distributions do not overlap: no verdict, and so no pass
-            what, found = f"{what}: {str(error).rstrip('.').splitlines()[-1]}", [np.nan]
+            what, found = f"{what}: {str(error.args[-1]).splitlines()[0]}", [np.nan]
     return [Row(name, system.name, what if len(found) == 1 else f"{what} ({k})", float(value), "sigma", SIGMAS) for k, value in zip(("energy", "volume"), found)]
 
 
@@ -216,8 +220,9 @@ def thermostat_rows(name: str, system: System, length: float, relaxed: np.ndarra
         if seed == 0:
             rows += kinetic_rows(name, system, data)
             part = max(100, steps // INDEPENDENT)
-            runs = [sampled(start(name, system, system.timestep_fs, T, 100 + k, relaxed, **options, **({} if P is None else {"pressure_bar": P})), part,
-                            skip=part // 3) for k in range(INDEPENDENT)]
+            late = np.linspace(len(series.positions) // 4, len(series.positions) - 1, INDEPENDENT).astype(int)  # from the minimum they would be cold for long
+            runs = [sampled(start(name, system, system.timestep_fs, T, 100 + k, series.positions[n], series.cells[n], **options,
+                                  **({} if P is None else {"pressure_bar": P})), part, skip=part // 5) for k, n in enumerate(late)]
             rows.append(equipartition_row(name, system, runs, T))
             rows.append(drift_row(name, system, series))
     rows += pair_row(name, system, "two temperatures", found[0], found[1])
