@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms, units
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
 from potentials.architectures.lennard_jones import LennardJones
 from potentials.derivatives import energy_forces_stress
@@ -164,10 +163,11 @@ class NVE:
         return np.array(state["rows"])
 
     def _begin(self) -> dict:
-        atoms = self.start.copy()
-        MaxwellBoltzmannDistribution(atoms, temperature_K=90, force_temp=True, rng=np.random.default_rng(5))
-        Stationary(atoms)
-        return {"rows": [], "positions": atoms.positions.tolist(), "momenta": atoms.get_momenta().tolist(), "step": 0}
+        masses = self.start.get_masses()[:, None]
+        p = np.random.default_rng(5).standard_normal(self.start.positions.shape) * np.sqrt(masses * units.kB * 90)
+        p = p - masses * p.sum(axis=0) / masses.sum()
+        p = p * np.sqrt(1.5 * len(p) * units.kB * 90 / (p**2 / masses).sum() * 2)  # 90 K as 3 N degrees of freedom count
+        return {"rows": [], "positions": self.start.positions.tolist(), "momenta": p.tolist(), "step": 0}
 
     def _save(self, state: dict, x: np.ndarray, p: np.ndarray, step: int) -> None:
         state.update(positions=x.tolist(), momenta=p.tolist(), step=step)
