@@ -32,7 +32,7 @@ SMOOTH_KINK, SMOOTH_SLOPE_MEV = 0.02, 1.0  # a part of the curvature's range; me
 
 def main() -> int:
     words = _words()
-    listed = tomllib.loads(Path(words.list).read_text())["set"]
+    listed = sets(Path(words.list))
     unknown = sorted(set(words.names) - {one["name"] for one in listed})
     if unknown:
         raise SystemExit(f"No set {', '.join(unknown)} in {words.list}; known: {', '.join(one['name'] for one in listed)}.")
@@ -53,6 +53,13 @@ def main() -> int:
         print("Nothing was measured.", file=sys.stderr)
         return 1
     return 0
+
+
+def sets(path: Path) -> list[dict[str, Any]]:
+    """The list; a set that is `like` another is measured as that one."""
+    listed = tomllib.loads(path.read_text())["set"]
+    by_name = {one["name"]: one for one in listed}
+    return [{**by_name[one["like"]], **one} if "like" in one else one for one in listed]
 
 
 def _words() -> argparse.Namespace:
