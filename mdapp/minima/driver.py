@@ -7,6 +7,8 @@ Every hop is written down when it ends (`journal`), after its minimum is in the 
 under way begin anew with the same random numbers. With one walker the search that goes on is the one that was never interrupted, hop by hop (to the same bits
 where the evaluator gives the same bits); with several, the walkers' random numbers are the same, but who arrives first, and so who finds what is new, may differ.
 No minimum that the library has taken is lost, and none is counted twice, in either case.
+
+Settings come as `SearchOptions` and moves as records: a search from Python names no files. `mdapp.jobs.minima` makes them from a `MinimaConfig`.
 """
 from __future__ import annotations
 
