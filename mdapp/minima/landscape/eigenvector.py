@@ -57,7 +57,8 @@ def follow(surface: Surface, positions: np.ndarray, direction: np.ndarray | None
     Parameters
     ----------
     positions : (n_atoms, 3), Å, near a saddle, such as the top of a band.
-    direction : (n_atoms, 3), roughly along the path; the mode that it overlaps with most is climbed first. The lowest one where not given.
+    direction : (n_atoms, 3), roughly along the path; of the modes that go down (the three lowest, where none
+        does) the one that it overlaps with most is climbed. The lowest one where not given.
     """
     x = positions.copy()
     energies, forces = surface(x[None])
@@ -81,7 +82,8 @@ def follow(surface: Surface, positions: np.ndarray, direction: np.ndarray | None
         if step == options.steps:
             break
         values, vectors = lowest_modes(hessian, inner)
-        climbed = 0 if followed is None else int(np.argmax(np.abs(vectors.T @ followed)))
+        soft = np.flatnonzero(values < 0) if values[0] < 0 else np.arange(min(3, len(values)))  # a stiff mode leads to another mountain
+        climbed = 0 if followed is None else int(soft[np.argmax(np.abs(vectors[:, soft].T @ followed))])
         followed = vectors[:, climbed]
         move, foretold = _prfo(values, vectors, gradient, climbed, trust)
         ahead = x + move.reshape(x.shape)

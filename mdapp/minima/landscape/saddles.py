@@ -29,6 +29,7 @@ class SaddleOptions:
     push: float = 0.1  # Å, of the atom that moves most along the mode, where the ways down begin
     fmax: float = 0.01  # eV/Å, at the ends of the ways down
     steps: int = 500  # of a way down
+    most_rise: float = 0.5  # eV, of a saddle above its path
     most_tops: int = 3  # of one path that are refined, the highest first
 
     def __post_init__(self) -> None:
@@ -78,6 +79,8 @@ def saddles_between(surface: Surface, identity: Identity, a: np.ndarray, b: np.n
         saddle = refined(surface, path.positions[top], path.tangent(top), options)
         if isinstance(saddle, str):
             reasons.append(saddle)
+        elif saddle.energy > path.energies.max() + options.most_rise:
+            reasons.append(f"a saddle {saddle.energy - path.energies.max():.2f} eV above the path belongs to another one")
         elif any(abs(saddle.energy - other.energy) < 2e-3 and identity.same(saddle.positions, other.positions) for other in found):
             reasons.append("two tops of the path led to one saddle")
         else:
