@@ -7,6 +7,7 @@ Dask and its family are optional: `pip install mdapp[cluster]`.
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from mdapp.errors import UserError
 
 DEATHS = 3  # workers that one task may take with it
 CONNECT_S = 30.0
+CLOSE_S = 20.0
 _QUIET = {"distributed.worker.daemon": False, "distributed.comm.timeouts.connect": f"{CONNECT_S:g}s", "distributed.scheduler.allowed-failures": DEATHS,
           "distributed.admin.tick.limit": "60s"}
 
@@ -101,12 +103,15 @@ class Cluster:
 
     def close(self) -> None:
         """Let the workers go that were started here; those of a scheduler that was there stay."""
-        for future in self._tasks.values():
-            future.cancel()
+        client = getattr(self, "_client", None)
+        with contextlib.suppress(TimeoutError, OSError):  # workers that do not answer end with their nannies
+            if client is not None and self._tasks:
+                client.cancel(list(self._tasks.values()))
         self._tasks.clear()
-        for one in (getattr(self, "_client", None), self._cluster):
-            if one is not None:
-                one.close(timeout=10)
+        for one in (client, self._cluster):
+            with contextlib.suppress(TimeoutError, OSError):
+                if one is not None:
+                    one.close(timeout=CLOSE_S)
         self._cluster = None
         self._settings.__exit__(None, None, None)
 
