@@ -131,12 +131,12 @@ def test_masks_and_shape_hold(folder):
 
 
 def test_frequencies_tell_a_minimum_from_a_saddle(folder):
-    """EMT's Cu3 in a row is a saddle of bending; followed down it closes to a triangle."""
-    write("row.xyz", Atoms("Cu3", [[0, 0, 0], [0, 0, 2.3], [0, 0, 4.6]]))
-    stays = relax(RelaxConfig(structure="row.xyz", potential=EMT, fmax=1e-3, output="row.extxyz")).results[0].relaxed
-    found = relax(RelaxConfig(structure="row.xyz", potential=EMT, fmax=1e-3, output="down.extxyz", frequencies=True, temperature=300))
+    """EMT's square of four coppers is a saddle (-60 and -32 cm^-1); followed down it folds to a tetrahedron."""
+    write("square.xyz", Atoms("Cu4", [[0, 0, 0], [2.3, 0, 0], [0, 2.3, 0], [2.3, 2.3, 0]]))
+    stays = relax(RelaxConfig(structure="square.xyz", potential=EMT, fmax=1e-3, output="square.extxyz")).results[0].relaxed
+    found = relax(RelaxConfig(structure="square.xyz", potential=EMT, fmax=1e-3, output="down.extxyz", frequencies=True, temperature=300))
     one = found.summary["structures"][0]
-    assert found.exit_code == 0 and one["descents"] >= 1 and one["n_imaginary"] == 0 and len(one["frequencies_cm1"]) == 3
+    assert found.exit_code == 0 and one["descents"] >= 1 and one["n_imaginary"] == 0 and len(one["frequencies_cm1"]) == 6
     assert one["energy_eV"] < stays.energy - 0.1
     assert one["free_energy_eV"] < one["energy_eV"] + one["zero_point_eV"]
     assert read("down.extxyz").info["n_imaginary"] == 0
