@@ -16,18 +16,23 @@ import numpy as np
 from mdapp.minima.landscape.surface import Surface, lowest_modes
 
 
+TRUSTED, REFUSED = 0.3, 1.5  # what a step's gradient is off from what the Hessian foretold, over the gradient before: longer steps; not taken
+
+
 @dataclass(frozen=True)
 class FollowOptions:
     """When a saddle counts as found, and how far a step may go."""
 
     fmax: float = 0.01  # eV/Å, largest force on an atom at the end
     steps: int = 80
-    trust: float = 0.15  # Å, longest step at first (norm over all coordinates)
+    trust: float = 0.1  # Å, longest step at first (norm over all coordinates)
     most_trust: float = 0.4  # Å
+    least_trust: float = 0.01  # Å; a step so short is taken whatever comes of it
     fresh: int = 15  # steps after which the Hessian is made anew at the latest
+    most_rise: float = 2.0  # eV above the start, where the search is given up
 
     def __post_init__(self) -> None:
-        for name in ("fmax", "trust", "most_trust"):
+        for name in ("fmax", "trust", "most_trust", "least_trust", "most_rise"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}.")
 
@@ -65,7 +70,7 @@ def follow(surface: Surface, positions: np.ndarray, direction: np.ndarray | None
     energy, gradient = float(energies[0]), -forces[0].ravel()
     hessian, age, trust = surface.hessian(x), 0, options.trust
     followed = None if direction is None else direction.ravel() / np.linalg.norm(direction)
-    reason, step = f"{options.steps} steps were not enough", 0
+    began, reason, step = energy, f"{options.steps} steps were not enough", 0
     for step in range(options.steps + 1):
         inner = surface.inner(x)
         if _longest(inner @ (inner.T @ gradient)) <= options.fmax:
@@ -79,25 +84,32 @@ def follow(surface: Surface, positions: np.ndarray, direction: np.ndarray | None
             if np.all(values > 0):
                 reason = "came down to a minimum"
                 break
+        if energy > began + options.most_rise:
+            reason = f"it climbed {energy - began:.2g} eV, to another mountain"
+            break
         if step == options.steps:
             break
         values, vectors = lowest_modes(hessian, inner)
         soft = np.flatnonzero(values < 0) if values[0] < 0 else np.arange(min(3, len(values)))  # a stiff mode leads to another mountain
         climbed = 0 if followed is None else int(soft[np.argmax(np.abs(vectors[:, soft].T @ followed))])
-        followed = vectors[:, climbed]
-        move, foretold = _prfo(values, vectors, gradient, climbed, trust)
+        move = _prfo(values, vectors, gradient, climbed, trust)
         ahead = x + move.reshape(x.shape)
         energies, forces = surface(ahead[None])
         if not (np.isfinite(energies[0]) and np.all(np.isfinite(forces))):
             reason = "an energy or a force is not finite"
             break
-        change, new_gradient = float(energies[0]) - energy, -forces[0].ravel()
-        off = np.linalg.norm(new_gradient - gradient - hessian @ move) / max(np.linalg.norm(new_gradient - gradient), 1e-12)
+        new_gradient = -forces[0].ravel()
+        inner = surface.inner(ahead)
+        off = np.linalg.norm(inner.T @ (new_gradient - gradient - hessian @ move)) / max(np.linalg.norm(inner.T @ gradient), options.fmax)
+        length = float(np.linalg.norm(move))
+        if off > REFUSED and length > options.least_trust:  # a straight step along an arc stretches bonds: a shorter one does so much less
+            trust = max(0.4 * length, options.least_trust)
+            continue
+        trust = min(1.5 * trust, options.most_trust) if off < TRUSTED else max(0.7 * trust, options.least_trust) if off > 0.5 * REFUSED else trust
+        followed = vectors[:, climbed]
         kept = _updated(hessian, move, new_gradient - gradient)
-        bad = abs(change - foretold) > 0.6 * abs(foretold) + 1e-3 or off > 0.6
-        trust = max(0.6 * trust, 0.03) if bad else min(1.3 * trust, options.most_trust)
         x, energy, gradient, age = ahead, float(energies[0]), new_gradient, age + 1
-        if age >= options.fresh or (bad and age >= 5):
+        if age >= options.fresh or (off > 0.5 * REFUSED and age >= 5):
             hessian, age = surface.hessian(x), 0
         else:
             hessian = kept
@@ -107,8 +119,8 @@ def follow(surface: Surface, positions: np.ndarray, direction: np.ndarray | None
     return Climbed(x, energy, _longest(gradient), values, vectors[:, 0].reshape(x.shape), hessian, reason == "converged", step, reason)
 
 
-def _prfo(values: np.ndarray, vectors: np.ndarray, gradient: np.ndarray, climbed: int, trust: float) -> tuple[np.ndarray, float]:
-    """The step (3 n_atoms,), Å, no longer than `trust`, and the change of energy that the Hessian foretells, eV."""
+def _prfo(values: np.ndarray, vectors: np.ndarray, gradient: np.ndarray, climbed: int, trust: float) -> np.ndarray:
+    """The step (3 n_atoms,), Å, no longer than `trust`."""
     g = vectors.T @ gradient
     up = (values[climbed] + np.sqrt(values[climbed] ** 2 + 4 * g[climbed] ** 2)) / 2
     rest = np.arange(len(values)) != climbed
@@ -118,7 +130,7 @@ def _prfo(values: np.ndarray, vectors: np.ndarray, gradient: np.ndarray, climbed
     length = np.linalg.norm(step)
     if length > trust:
         step *= trust / length
-    return vectors @ step, float(g @ step + 0.5 * step @ (values * step))
+    return vectors @ step
 
 
 def _lowest_root(values: np.ndarray, g: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from mdapp.minima.landscape.store import LANDSCAPE, Landscape
 from mdapp.minima.landscape.surface import Surface, lowest_modes
 from mdapp.minima.library import Library, Origin
 
-LJ = SaddleOptions(BandOptions(spring=1.0, fmax=1.0, climb_fmax=0.5, max_step=0.05), FollowOptions(fmax=1e-3), fmax=1e-3)
+LJ = SaddleOptions(BandOptions(images=9, steps=90, spring=1.0, fmax=1.0, climb_fmax=0.5, max_step=0.05), FollowOptions(fmax=1e-3), fmax=1e-3)
 
 
 @pytest.fixture(scope="module")
