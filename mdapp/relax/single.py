@@ -102,7 +102,10 @@ def relax(
         moving, mask=mask, scalar_pressure=cell.pressure, hydrostatic_strain=cell.hydrostatic, constant_volume=cell.constant_volume)
 
     n_steps, reason, last = 0, "", None
-    search = OPTIMISERS[optimiser](target, logfile=None, **_precon(optimiser, len(moving))).irun(fmax=0.0, steps=steps)  # fmax 0: the criterion below decides alone
+    engine = OPTIMISERS[optimiser](target, logfile=None, **_precon(optimiser, len(moving)))
+    if optimiser == "preconditioned":
+        engine.func = _finite(engine.func)  # its line search never ends on a NaN
+    search = engine.irun(fmax=0.0, steps=steps)  # fmax 0: the criterion below decides alone
     try:
         for n_steps, _ in enumerate(search):
             energy, force = moving.get_potential_energy(), largest_force(moving)
@@ -121,7 +124,7 @@ def relax(
     except (RuntimeError, np.linalg.LinAlgError, FloatingPointError) as error:  # a line search or an eigenvalue problem that gave up
         if last is None:
             raise
-        if not np.all(np.isfinite(moving.positions)):
+        if isinstance(error, _NotFinite) or not np.all(np.isfinite(moving.positions)):
             raise _not_finite(n_steps, math.nan, math.nan, last) from error
         moving, reason = last, f"{optimiser} gave up: {error}"
 
@@ -129,6 +132,22 @@ def relax(
     return Relaxed(
         atoms=_keep(moving), converged=reason == "converged", n_steps=n_steps, energy=moving.get_potential_energy(),
         fmax=largest_force(moving), stress_max=stress, reason=reason or f"{steps} steps were not enough")
+
+
+class _NotFinite(FloatingPointError):
+    """Within a line search an energy was not finite."""
+
+
+def _finite(energy: Callable[[np.ndarray], float]) -> Callable[[np.ndarray], float]:
+    """The same function; it raises where its value is not finite."""
+
+    def checked(x: np.ndarray) -> float:
+        value = float(energy(x))
+        if not math.isfinite(value):
+            raise _NotFinite("the energy is not finite")
+        return value
+
+    return checked
 
 
 def _precon(optimiser: str, n_atoms: int) -> dict[str, Any]:
