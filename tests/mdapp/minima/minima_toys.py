@@ -28,8 +28,9 @@ def chain(n: int, dihedrals_deg: tuple[float, ...] | None = None) -> Atoms:
 class Chains:
     """Springs along bonds and across angles, and a torsion with minima near 180° and ±60°: nothing else, so that dihedrals are independent."""
 
-    def __init__(self):
+    def __init__(self, brittle: bool = False):
         self.evaluations, self.calls = 0, 0
+        self.brittle = brittle  # springs that let go when they are drawn too far
 
     def __call__(self, items):
         self.calls += 1
@@ -37,7 +38,8 @@ class Chains:
         r = torch.from_numpy(np.stack([item.positions for item in items])).requires_grad_(True)
         d = r[:, 1:] - r[:, :-1]
         across = 2 * BOND * np.sin(np.radians(ANGLE) / 2)
-        e = 10.0 * ((d.norm(dim=2) - BOND) ** 2).sum(1) + 5.0 * (((r[:, 2:] - r[:, :-2]).norm(dim=2) - across) ** 2).sum(1)
+        spring = (lambda x: 0.5 * (1 - torch.exp(-1.4 * x)) ** 2) if self.brittle else (lambda x: x**2)
+        e = 10.0 * spring(d.norm(dim=2) - BOND).sum(1) + 5.0 * spring((r[:, 2:] - r[:, :-2]).norm(dim=2) - across).sum(1)
         n = torch.linalg.cross(d[:, :-1], d[:, 1:])
         cosine = (n[:, :-1] * n[:, 1:]).sum(2) / (n[:, :-1].norm(dim=2) * n[:, 1:].norm(dim=2))
         e = e + (0.1 * (1 + 4 * cosine**3 - 3 * cosine) - 0.03 * (1 - cosine) / 2).sum(1)  # cos 3 phi from cos phi; 180° is lowest
