@@ -38,7 +38,7 @@ class Chains:
         r = torch.from_numpy(np.stack([item.positions for item in items])).requires_grad_(True)
         d = r[:, 1:] - r[:, :-1]
         across = 2 * BOND * np.sin(np.radians(ANGLE) / 2)
-        spring = (lambda x: 0.5 * (1 - torch.exp(-1.4 * x)) ** 2) if self.brittle else (lambda x: x**2)
+        spring = (lambda x: (1 - torch.exp(-4 * x)) ** 2 / 16) if self.brittle else (lambda x: x**2)
         e = 10.0 * spring(d.norm(dim=2) - BOND).sum(1) + 5.0 * spring((r[:, 2:] - r[:, :-2]).norm(dim=2) - across).sum(1)
         n = torch.linalg.cross(d[:, :-1], d[:, 1:])
         cosine = (n[:, :-1] * n[:, 1:]).sum(2) / (n[:, :-1].norm(dim=2) * n[:, 1:].norm(dim=2))
