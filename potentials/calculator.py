@@ -1,10 +1,12 @@
 """The ASE face of any potential, and the one function that turns words into a calculator."""
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from potentials import checkpoint
 from potentials.checkpoint import Card, PotentialFileError
 from potentials.combine import Committee, CommitteeDerivatives, CommitteeResults
 from potentials.derivatives import energy_forces_stress
+from potentials.neighbours import graph_for
 from potentials.potential import Potential
 from potentials.registry import UnknownName
 from potentials.runtime.batch_evaluator import BatchEvaluator
@@ -32,7 +35,8 @@ class PotentialCalculator(Calculator):
 
     Gives energy, energies, free_energy, forces, stress (eV, Å); beside them, where the potential knows them, charges (e), the
     dipole of an isolated structure (e Å; it depends on the origin where the structure is charged), and the parts of the energy in
-    ``results["energy_terms"]``; and of a `Committee` the spread of its members (``energy_spread``, eV; ``forces_spread``, eV/Å by atom). A potential that
+    ``results["energy_terms"]``; of a `Committee` the spread of its members (``energy_spread``, eV; ``forces_spread``, eV/Å by atom); and of a potential whose file holds the domain
+    of its training set, how far each atom is from there (``domain_distance``, 1 at its edge; worked out when asked for by this name). A potential that
     provides no energy has an energy of 0, and one without stress raises when it is asked for. Total charge and multiplicity are read from ``atoms.info``
     ("charge", "multiplicity").
 
@@ -128,9 +132,20 @@ class PotentialCalculator(Calculator):
             results["extrapolations"], results["overshoot"] = r.outputs.extrapolation.double().cpu().numpy().T
         if isinstance(r, CommitteeResults):
             results["energy_spread"], results["forces_spread"] = float(r.energy_spread[0]), r.forces_spread.cpu().numpy()
+        if self.potential.domain is not None:
+            still = atoms.copy()
+            results = _Results(results, {"domain_distance": lambda: self._distances(still)})
         self.results = results
         self._seen = (positions, cell, system)
         self.atoms = atoms
+
+    def _distances(self, atoms: Atoms) -> np.ndarray:
+        """Distance of each atom from the training set, (n_atoms,)."""
+        graph = graph_for(atoms, self.potential).to(self.evaluator.device)
+        with torch.no_grad():
+            features = self.potential.atomic_features(graph)
+            assert features is not None, "a potential with a training domain has features"
+            return self.potential.domain.distances(features, graph.numbers).cpu().numpy()
 
     def reset(self) -> None:
         super().reset()
@@ -148,6 +163,22 @@ class PotentialCalculator(Calculator):
                 f"The structure has a total charge of {charge:+g} e, which means nothing to the potential {self.title}. "
                 "Use a potential that knows charges, or a neutral structure."
             )
+
+
+class _Results(dict):
+    """Results of which some are worked out when they are first asked for by name: guards look at every tenth step only."""
+
+    def __init__(self, known: dict[str, Any], later: dict[str, Callable[[], Any]]):
+        super().__init__(known)
+        self._later = later
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._later:
+            self[name] = self._later.pop(name)()
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self or name in self._later else default
 
 
 def _single_precision(potential: Potential) -> bool:
@@ -224,7 +255,7 @@ def load_calculator(
     Parameters
     ----------
     spec : several files, or a pattern of such, for a committee; else in this order: a potential file; a registered name (`so3krates`, `lj`, `emt`, or another package's); the file
-        name of a shipped potential; `ase:package.module:Class` for any ASE calculator.
+        name of a shipped potential; `ase:package.module:Class` for any ASE calculator. A name may take a variant: `tblite:GFN2-xTB`.
     device : "cpu", "cuda" or "cuda:N".
     dtype : "float32" or "float64" for the network; as stored when not given.
     long_range_cutoff : of electrostatics and dispersion, Å; None for all pairs; "auto" for all pairs of an isolated molecule and
@@ -256,11 +287,16 @@ def load_calculator(
         return ase_calculator(text)
     from potentials.named import named
 
+    name, _, variant = text.partition(":")
     try:
-        factory = named.get(text)
+        factory = named.get(name)
     except UnknownName:
         raise PotentialFileError(not_found(text)) from None
-    return factory(device=device, dtype=dtype)
+    if not variant:
+        return factory(device=device, dtype=dtype)
+    if "variant" not in inspect.signature(factory).parameters:
+        raise ValueError(f"'{text}': {name} is one potential and has no variants. Leave out ':{variant}'.")
+    return factory(device=device, dtype=dtype, variant=variant)
 
 
 def _potential(file: Path, dtype: str | None, long_range_cutoff: float | str | None, ewald: bool, compiled: bool) -> Potential:

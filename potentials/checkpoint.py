@@ -77,6 +77,10 @@ def save_potential(path: str | Path, potential: Potential, card: Card | None = N
         "weights": weights,
         "checksum": checksum(weights),
     }
+    if potential.domain is not None:
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in potential.domain.tensors.items()}
+        content["domain"] = {**tensors}
+        content["domain_checksum"] = checksum(tensors)
     path = Path(path)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -126,6 +130,7 @@ def load_potential(path: str | Path, dtype: str | None = None) -> Potential:
     if stated != potential.elements:
         raise PotentialFileError(f"{path}: states elements {stated}, but its config makes {potential.elements}.")
     potential.card = card
+    potential.domain = _domain(content, path)
     potential.to(DTYPES[dtype or content["dtype"]])
     return potential.eval()
 
@@ -195,6 +200,8 @@ _REQUIRED: dict[str, tuple[type, ...]] = {
     "units": (dict,), "dtype": (str,), "knows_charge": (bool,), "card": (dict,), "weights": (dict,), "checksum": (str,),
 }  # fmt: skip
 
+_OPTIONAL = ("domain", "domain_checksum")  # tensors of `potentials.uncertainty.Domain`, and their checksum
+
 
 def _check_content(content: Any, path: Path) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -204,7 +211,7 @@ def _check_content(content: Any, path: Path) -> None:
         raise PotentialFileError(f"{path} lacks {', '.join(missing)}.")
     if content["format_version"] != FORMAT_VERSION:
         raise PotentialFileError(f"{path} has format version {content['format_version']}; this mdapp reads version {FORMAT_VERSION}. Update mdapp.")
-    foreign = [str(key) for key in content if key not in _REQUIRED]
+    foreign = [str(key) for key in content if key not in (*_REQUIRED, *_OPTIONAL)]
     if foreign:
         raise PotentialFileError(f"{path} holds unknown entries: {', '.join(foreign)}.")
     for key, kinds in _REQUIRED.items():
@@ -222,7 +229,7 @@ def _check_content(content: Any, path: Path) -> None:
     if elements is not None and not all(isinstance(z, int) and 0 < z < len(chemical_symbols) for z in elements):
         raise PotentialFileError(f"{path}: elements holds something that is no atomic number.")
     size = path.stat().st_size
-    for name, tensor in content["weights"].items():
+    for name, tensor in (*content["weights"].items(), *_domain_tensors(content, path)):
         plain = isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.device.type == "cpu"
         if not plain or tensor.dtype not in WEIGHT_DTYPES or not tensor.is_contiguous():
             raise PotentialFileError(f"{path}: weight '{name}' is not a plain tensor.")
@@ -233,6 +240,28 @@ def _check_content(content: Any, path: Path) -> None:
             raise PotentialFileError(f"{path}: weight '{name}' holds NaN or infinity.")
     if checksum(content["weights"]) != content["checksum"]:
         raise PotentialFileError(f"{path} is damaged: its weights do not match their checksum.")
+    if "domain" in content and checksum(content["domain"]) != content.get("domain_checksum"):
+        raise PotentialFileError(f"{path} is damaged: its training domain does not match its checksum.")
+
+
+def _domain_tensors(content: dict[str, Any], path: Path) -> list[tuple[Any, Any]]:
+    """Names and tensors of the training domain, none where the file holds no such thing."""
+    found = content.get("domain", {})
+    if not isinstance(found, dict):
+        raise PotentialFileError(f"{path}: domain is {type(found).__name__}, expected dict.")
+    return list(found.items())
+
+
+def _domain(content: dict[str, Any], path: str | Path) -> Any:
+    """The training domain that a file holds, None where it holds none."""
+    if "domain" not in content:
+        return None
+    from potentials.uncertainty.domain import Domain
+
+    try:
+        return Domain(**content["domain"])
+    except (TypeError, ValueError, AttributeError) as error:
+        raise PotentialFileError(f"{path}: its training domain cannot be used: {error}") from error
 
 
 def _check_plain(value: Any, where: str, *, finite: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,6 +50,7 @@ class Potential(torch.nn.Module):
     provides_stress = True
     has_long_range = False  # does it read graph.long_range
     long_range_cutoff: float | None | str = None  # Å; None: all pairs; "auto": all pairs, and 12 Å in a cell
+    domain: Any = None  # `potentials.uncertainty.Domain` of its training set, where its file holds one
 
     def __init__(self, cutoff: float, elements: tuple[int, ...] | None = None):
         super().__init__()
@@ -85,3 +87,10 @@ class Potential(torch.nn.Module):
     def outputs(self, graph: AtomicGraph) -> Outputs:
         """Energies of atoms and whatever else it knows."""
         return Outputs(energies=self(graph))
+
+    def atomic_features(self, graph: AtomicGraph) -> Tensor | None:
+        """What it makes of the surroundings of each atom, invariant under rotation, (n_atoms, n_features); None where there is no such thing.
+
+        They say how alike two atoms are (`potentials.uncertainty`, `potentials.active_learning`).
+        """
+        return None

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from ase.calculators.calculator import BaseCalculator, Calculator
 
@@ -61,8 +62,8 @@ def not_found(text: str) -> str:
     return f"No potential '{text}': no such file, and no potential of that name.{guess} Known names: {', '.join(names)}; or ase:package.module:Class."
 
 
-def ase_calculator(text: str) -> Calculator:
-    """An instance of the class that `ase:package.module:Class` names.
+def ase_calculator(text: str, **options: Any) -> Calculator:
+    """An instance of the class that `ase:package.module:Class` names, called with `options`.
 
     Raises
     ------
@@ -80,9 +81,9 @@ def ase_calculator(text: str) -> Calculator:
     if not (isinstance(kind, type) and issubclass(kind, BaseCalculator)):
         raise ValueError(f"'{text}': {class_name} is not an ASE calculator class, so it was not called.")
     try:
-        calculator = kind()
+        calculator = kind(**options)
     except Exception as error:
-        raise ValueError(f"'{text}': {class_name}() failed: {error}. It must work without arguments; wrap it in a class of yours that does.") from error
+        raise ValueError(f"'{text}': {class_name}({', '.join(options)}) failed: {error}. It must work without {'further ' if options else ''}arguments; wrap it in a class of yours that does.") from error
     calculator.elements = None
     calculator.card = Card(level_of_theory=f"whatever {class_name} of {module_name} computes")
     return calculator

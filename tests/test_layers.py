@@ -23,6 +23,7 @@ mdapp.replicas
 mdapp.trajectory
 mdapp.dynamics mdapp.monitors mdapp.structure mdapp.analysis mdapp.cluster
 mdapp.topology
+mdapp.config_label mdapp.config_learn
 mdapp.config mdapp.observables mdapp.toml
 mdapp.frame mdapp.errors mdapp.record mdapp.schedule mdapp.selection
 mdapp.quantities
@@ -34,6 +35,7 @@ potentials.imports
 potentials.training potentials.conformance potentials.combine potentials.words
 potentials.runtime potentials.data
 potentials.architectures potentials.checkpoint potentials.derivatives
+potentials.uncertainty
 potentials.layers potentials.neighbours
 potentials.registry potentials.potential
 potentials.graph potentials.typed potentials.shipped

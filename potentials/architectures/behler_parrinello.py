@@ -160,6 +160,11 @@ class BehlerParrinello(Potential):
         terms = {"network": e.double() * self.energy_unit, "elements": self.element_energies(graph.numbers)}
         return Outputs(terms["network"] + terms["elements"], terms, extrapolation=extrapolation)
 
+    def atomic_features(self, graph: AtomicGraph) -> Tensor:
+        found = [(chosen, scaling(G)) for (chosen, G), scaling in zip(self._descriptors_by_element(graph), self._scalings)]
+        wide = [torch.nn.functional.pad(G, (0, self.n_descriptors - G.shape[1])) for _, G in found]
+        return _in_order(wide, [chosen for chosen, _ in found], graph.n_atoms)
+
     @property
     def n_descriptors(self) -> int:
         """The most that an element has."""

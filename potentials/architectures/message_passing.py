@@ -150,16 +150,23 @@ class MessagePassing(Potential):
 
     def outputs(self, graph: AtomicGraph) -> Outputs:
         pairs = self._pairs(graph)
-        h, v = self._encoded(graph.numbers), None
-        for layer in self.layers:
-            h, v = layer(h, v, pairs, graph)
-        h = self.norm(h, graph)
+        h, v = self._passed(pairs, graph)
         forces = None if self.force_head is None else self.force_head(h, v, pairs, graph).double() * self.force_unit
         if self.energy_head is None:
             return Outputs(torch.zeros_like(graph.positions[:, 0]), forces=forces)
         network = self.energy_head(h)[:, 0].double() * self.force_unit
         terms = {"network": network, "elements": self.element_energies(graph.numbers)}
         return Outputs(terms["network"] + terms["elements"], terms, forces=forces)
+
+    def atomic_features(self, graph: AtomicGraph) -> Tensor:
+        return self._passed(self._pairs(graph), graph)[0]
+
+    def _passed(self, pairs: PairFeatures, graph: AtomicGraph) -> tuple[Tensor, Tensor | None]:
+        """Features, and vectors where there are any, after the last round."""
+        h, v = self._encoded(graph.numbers), None
+        for layer in self.layers:
+            h, v = layer(h, v, pairs, graph)
+        return self.norm(h, graph), v
 
     def _encoded(self, numbers: Tensor) -> Tensor:
         parts = [part(numbers) for part in (self.embedding, self.physical) if part is not None]

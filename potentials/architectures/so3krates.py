@@ -195,6 +195,9 @@ class So3krates(Potential):
             parts.append(self.spin_embedding(graph, graph.unpaired))
         return sum(parts[1:], parts[0]) / math.sqrt(len(parts))
 
+    def atomic_features(self, graph: AtomicGraph) -> Tensor:
+        return self.features(graph, self.geometry(graph))[0]
+
     def features(self, graph: AtomicGraph, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """Features (n_atoms, F) and Euclidean variables (n_atoms, M) after the last layer."""
         x = self.embed(graph)

@@ -145,6 +145,9 @@ class So3kratesOriginal(Potential):
     def geometry(self, graph: AtomicGraph) -> Geometry:
         return geometry_of(graph, self.cutoff_fn, self.cutoff, self.radial_basis, self.harmonics, self.element_embedding.weight.dtype)
 
+    def atomic_features(self, graph: AtomicGraph) -> Tensor:
+        return self.features(graph, self.geometry(graph))[0]
+
     def features(self, graph: AtomicGraph, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """Features (n_atoms, F) and Euclidean variables (n_atoms, M) after the last layer."""
         x = self.element_embedding(graph.numbers)
