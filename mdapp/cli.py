@@ -20,13 +20,13 @@ import click
 
 from mdapp import errors
 from mdapp.config import DEVICE, AnalyseConfig, CheckConfig, DataReportConfig, EvaluateConfig, LibraryConfig, MinimaConfig, RelaxConfig, ResumeConfig, RunConfig
+from mdapp.config_label import LabelConfig
 from mdapp.errors import UserError
 from mdapp.record import Record, nearest
 from mdapp.toml import fill, read_settings, to_toml
 
 _SCREEN_FLAGS = ("config", "dry_run", "json", "quiet", "verbose", "traceback")
 _LATER = {
-    "label": "Labelling structures with a reference calculator is not available yet.",
     "bench": "The benchmark is not available yet; `mdapp run` prints ms/step and ns/day.",
 }
 
@@ -205,6 +205,15 @@ add_verb("minima", MinimaConfig, "minima.minima", """Search for minima: explore 
 add_verb("analyse", AnalyseConfig, "analyse.analyse", """Analyse trajectories and libraries of minima: numbers and plots. Also spelled analyze.""")
 add_verb("evaluate", EvaluateConfig, "evaluate.evaluate", """Evaluate a potential: its errors on labelled data.""")
 
+add_verb("label", LabelConfig, "label.label", """Label structures: reference energies and forces from any ASE calculator.
+
+    \b
+    mdapp label confs.xyz --calculator tblite:GFN2-xTB --output labelled.xyz
+    mdapp label 'confs/*.xyz' --calculator ase:my_package:MyCalculator --workers 8
+
+    The output is extended XYZ that `mdapp train` and `mdapp evaluate` read. A structure that fails does not cost the others; a job that was killed goes
+    on with --resume.""")
+
 
 @cli.group("data", cls=Verbs, short_help="Look at labelled data before they are learned")
 def data() -> None:
@@ -255,6 +264,36 @@ cli.add_command(click.Command("train", callback=_train, short_help="Train a pote
 
     The file has a table [train]: data, architecture, loss, optimiser. best.pt in the output folder is ready for `mdapp run`; a signal or a file STOP ends
     the training with a state from which --resume goes on."""))  # fmt: skip
+
+
+def _learn(config: str | None, resume: bool, dry_run: bool, json: bool, quiet: bool, verbose: bool, traceback: bool, **changes: Any) -> int:
+    if config is None:
+        raise UserError("mdapp learn: name the TOML file that describes the loop.")
+    given = {key: value for key, value in changes.items() if value is not None}
+    if dry_run:
+        click.echo(_job("learn.resolved")(config, given), nl=False)
+        return errors.EXIT_FINISHED
+    from mdapp.screen import Screen
+
+    result = _job("learn.learn")(config, Screen(quiet=quiet, verbose=verbose, to_stderr=json), resume=resume, changes=given)
+    if json:
+        click.echo(_as_json(result.summary))
+    return result.exit_code
+
+
+cli.add_command(click.Command("learn", callback=_learn, short_help="Train a committee that asks for its labels", params=[
+    click.Argument(["config"], required=False, metavar="CONFIG.toml"),
+    click.Option(["--resume"], is_flag=True, help="Go on with the loop in the output folder."),
+    click.Option(["--output", "-o"], default=None, help="Folder of the loop.", metavar="FOLDER"),
+    click.Option(["--rounds"], type=Whole(), default=None, help="End after so many rounds."),
+    click.Option(["--workers"], type=Whole(), default=None, help="Processes that label."),
+    click.Option(["--seed"], type=Whole(), default=None, help="Seed of everything that is drawn."),
+    click.Option(["--device"], default=None, help=DEVICE), click.Option(["--threads"], type=Whole(), default=None, help="CPU threads."),
+    *(flag for flag in flags() if flag.name != "config"),
+], help="""Train a committee that asks for its labels: explore, choose, label, train, until nothing new is found.
+
+    The file has a table [learn]: structures to begin with, the calculator that labels, how to explore, and a training in [learn.train]. Every round is on
+    the disk; a signal or a file STOP in the folder ends the loop, and --resume goes on."""))  # fmt: skip
 
 
 @cli.command("potentials", short_help="List potentials, show the card of one, import or export one")

@@ -18,7 +18,7 @@ from mdapp.record import Record, nearest, normalised
 from potentials.typed import ConfigError, convert
 
 R = TypeVar("R", bound=Record)
-_TABLES = ("run", "resume", "relax", "analyse", "evaluate", "data-report", "check", "train", "minima", "library", "label", "bench")
+_TABLES = ("run", "resume", "relax", "analyse", "evaluate", "data-report", "check", "train", "minima", "library", "label", "learn", "bench")
 _LARGEST_FILE = 1_000_000  # bytes; a configuration is never that long
 
 
