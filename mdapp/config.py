@@ -405,6 +405,7 @@ class EvaluateConfig(Record):
     output: str | None = option(None, "Folder of errors.json, tables, figures and the worst frames; nothing is written when not given.", short="o",
                                 metavar="FOLDER")
     limit: int | None = option(None, "Use at most so many structures, drawn evenly over each file.")
+    calibration: bool = option(False, "Compare what the potential says of its own uncertainty (a committee's spread, the distance from its training set) with its errors.")
     worst: int = option(20, "How many of the worst frames are kept, by energy and by forces.")
     format: str | None = option(None, "Format of the data, where the file's name does not say it.", metavar="FORMAT")
     energy_key: str | None = option(None, "Name of the energy in the data; the usual names are tried when not given.", metavar="KEY")

@@ -31,34 +31,39 @@ class Predictions:
     stress: np.ndarray | None = None  # (n_frames, 3, 3) eV/Å³
     charges: np.ndarray | None = None  # (n_atoms,) e
     dipole: np.ndarray | None = None  # (n_frames, 3) e Å
+    energy_spread: np.ndarray | None = None  # (n_frames,) eV; this and the next two where doubts are asked for and the potential has some
+    forces_spread: np.ndarray | None = None  # (n_atoms,) eV/Å
+    domain_distance: np.ndarray | None = None  # (n_atoms,)
 
 
 Predict = Callable[["list[LabelledStructure]"], "Iterator[tuple[np.ndarray, Predictions]]"]  # which of the frames, and what is predicted for them
 
 
-def predictor(potential: LoadedPotential, device: str, compiled: bool = False, batch_edges: int | None = None) -> Predict:
+def predictor(potential: LoadedPotential, device: str, compiled: bool = False, batch_edges: int | None = None, doubts: bool = False) -> Predict:
     """A function of frames that gives predictions, batch after batch, in an order of its own.
 
     Parameters
     ----------
     compiled : change over to compiled code once plain evaluation has taken `COMPILING_PAYS_S`.
     batch_edges : directed edges of a batch; chosen for the device when not given.
+    doubts : predict what the potential says of its own uncertainty too.
     """
     own = getattr(potential.calculator, "potential", None)
     if own is None:
-        return ByCalculator(potential)
-    return ByPotential(own, device, compiled, batch_edges)
+        return ByCalculator(potential, doubts)
+    return ByPotential(own, device, compiled, batch_edges, doubts)
 
 
 class ByPotential:
     """Batches of a potential of ours. Frames go together that want the same: with or without a cell, forces, stress."""
 
-    def __init__(self, potential: Potential, device: str, compiled: bool = False, batch_edges: int | None = None):
+    def __init__(self, potential: Potential, device: str, compiled: bool = False, batch_edges: int | None = None, doubts: bool = False):
+        self.doubts = doubts
         self.potential = potential.to(device).eval().requires_grad_(False)
         self.device = device
         kind = device.partition(":")[0]
         self.batch_edges, self.batch_atoms = batch_edges or BATCH_EDGES[kind], BATCH_ATOMS[kind]
-        self.may_compile = compiled and kind == "cpu" and not potential.has_long_range and getattr(potential, "charges", None) is None
+        self.may_compile = compiled and not doubts and kind == "cpu" and not potential.has_long_range and getattr(potential, "charges", None) is None
         self.plain_s = 0.0
         self.compiled: Any = None
 
@@ -109,6 +114,7 @@ class ByPotential:
             yield from self._evaluate(dataset, half, periodic, forces, stress)
 
     def _predict(self, dataset: Dataset, chosen: np.ndarray, periodic: bool, forces: bool, stress: bool) -> Predictions:
+        from potentials.combine import Committee, one_by_one
         from potentials.derivatives import energy_forces_stress
         from potentials.graph import sum_over_atoms
 
@@ -117,12 +123,19 @@ class ByPotential:
             energy, f = self.compiled(graph)
             return Predictions(energy.numpy(), f.double().numpy())
         begin = time.perf_counter()
-        r = energy_forces_stress(self.potential, graph, forces=forces, stress=stress)
+        said: dict[str, np.ndarray] = {}
+        if self.doubts and isinstance(self.potential, Committee):
+            r = one_by_one(self.potential, graph, stress=stress)
+            said = {"energy_spread": r.energy_spread.cpu().numpy(), "forces_spread": r.forces_spread.cpu().numpy()}
+        else:
+            r = energy_forces_stress(self.potential, graph, forces=forces, stress=stress)  # type: ignore[assignment]
+        if self.doubts and self.potential.domain is not None:
+            said["domain_distance"] = _distances(self.potential, graph)
         charges = None if r.outputs.charges is None else r.outputs.charges.detach().double()
         dipole = None if charges is None or periodic else sum_over_atoms(charges[:, None] * graph.positions, graph)
         energy, *rest = (None if x is None else x.detach().double().cpu().numpy() for x in (r.energy, r.forces, r.stress, charges, dipole))
         self.plain_s += time.perf_counter() - begin
-        return Predictions(energy, rest[0] if forces else None, *rest[1:])
+        return Predictions(energy, rest[0] if forces else None, *rest[1:], **said)
 
     def _compile_now(self) -> bool:
         if self.may_compile and self.compiled is None and self.plain_s > COMPILING_PAYS_S:
@@ -135,8 +148,8 @@ class ByPotential:
 class ByCalculator:
     """Any ASE calculator. Charge and multiplicity are told it by ``atoms.info``."""
 
-    def __init__(self, potential: LoadedPotential):
-        self.calculator, self.title = potential.calculator, potential.title
+    def __init__(self, potential: LoadedPotential, doubts: bool = False):
+        self.calculator, self.title, self.doubts = potential.calculator, potential.title, doubts
 
     def __call__(self, frames: list[LabelledStructure]) -> Iterator[tuple[np.ndarray, Predictions]]:
         for k, s in enumerate(frames):
@@ -155,7 +168,11 @@ class ByCalculator:
         stress = self._where_implemented(atoms.get_stress, voigt=False) if s.stress is not None and s.pbc.all() else None
         charges = self._where_implemented(atoms.get_charges) if s.charges is not None else None
         dipole = self._where_implemented(atoms.get_dipole_moment) if s.dipole is not None and not s.pbc.any() else None
-        return Predictions(energy, forces, None if stress is None else stress[None], charges, None if dipole is None else dipole[None])
+        said = self.calculator.results if self.doubts else {}
+        spreads = {name: np.asarray(said[name], dtype=np.float64) for name in ("energy_spread", "forces_spread", "domain_distance") if said.get(name) is not None}
+        if "energy_spread" in spreads:
+            spreads["energy_spread"] = spreads["energy_spread"].reshape(1)
+        return Predictions(energy, forces, None if stress is None else stress[None], charges, None if dipole is None else dipole[None], **spreads)
 
     @staticmethod
     def _where_implemented(get: Callable[..., Any], **options: Any) -> np.ndarray | None:
@@ -165,3 +182,13 @@ class ByCalculator:
             return np.asarray(get(**options), dtype=np.float64)
         except (PropertyNotImplementedError, NotImplementedError):
             return None
+
+
+def _distances(potential: Potential, graph: Any) -> np.ndarray:
+    """Distance of each atom from the training set, (n_atoms,)."""
+    import torch
+
+    with torch.no_grad():
+        features = potential.atomic_features(graph)
+        assert features is not None, "a potential with a training domain has features"
+        return potential.domain.distances(features, graph.numbers).cpu().numpy()

@@ -36,7 +36,10 @@ def write_folder(folder: Path, summary: dict[str, Any], found: Mapping[str, Eval
         if worst:
             write_worst(part / "worst.extxyz", worst)
         for number, (path, one) in enumerate(found.items(), start=1):
-            _draw(part, one, f"-{number}" if len(found) > 1 else "", Path(path).name)
+            suffix = f"-{number}" if len(found) > 1 else ""
+            _draw(part, one, suffix, Path(path).name)
+            if one.doubts is not None:
+                one.doubts.write(part, suffix, Path(path).name)
         part.rename(folder)
     except OSError as error:
         raise OutputError(f"Cannot write to {folder}: {error.strerror or error}.") from error

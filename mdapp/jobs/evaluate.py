@@ -22,6 +22,7 @@ from mdapp.analysis.sampling import Reservoir
 from mdapp.config import EvaluateConfig
 from mdapp.errors import EXIT_FINISHED, OutputError, UserError
 from mdapp.jobs._evaluate_data import Frame, LabelledDataError, LeftOut, evenly, frames_of, listening, portions
+from mdapp.jobs._evaluate_doubts import Doubts, refuse_without_doubts
 from mdapp.jobs._evaluate_predict import Predict, Predictions, predictor
 from mdapp.jobs._evaluate_worst import Bad, Worst
 from mdapp.screen import Screen, silent
@@ -52,6 +53,7 @@ class Evaluated:
     samples: Reservoir  # (n, 7): element, labelled force, predicted force
     left_out: LeftOut
     seconds: float = 0.0
+    doubts: Doubts | None = None  # where calibration is asked for
 
     @cached_property
     def table(self) -> FrameTable:
@@ -84,6 +86,8 @@ class Evaluated:
             "frames_left_out": {"isolated_atoms": self.left_out.isolated, "charged": self.left_out.charged},
             "seconds": round(self.seconds, 3),
         }
+        if self.doubts is not None:
+            summary["calibration"] = self.doubts.summary
         if "energy_offset_meV_atom" in errors:
             summary["energy_offset_meV_atom"] = errors["energy_offset_meV_atom"]
         return summary
@@ -108,7 +112,9 @@ def evaluate(config: EvaluateConfig, screen: Screen | None = None) -> EvaluateRe
     potential = load(config.potential, device, config.dtype, config.long_range_cutoff, electrostatics=config.electrostatics)
     screen.header(f"mdapp evaluate  {potential.title}", _header(config, potential, device))
     _refuse_what_means_nothing(config, potential)
-    predict = predictor(potential, device, config.compile, config.batch_edges)
+    if config.calibration:
+        refuse_without_doubts(potential)
+    predict = predictor(potential, device, config.compile, config.batch_edges, config.calibration)
     found = {path: _evaluated(path, config, potential, predict, screen) for path in dict.fromkeys(config.data)}
     summary = {
         "verdict": "finished", "potential": list(config.potential), "potential_file": potential.source, "potential_sha256": potential.fingerprint,
@@ -129,7 +135,7 @@ def evaluate(config: EvaluateConfig, screen: Screen | None = None) -> EvaluateRe
 def _evaluated(path: str, config: EvaluateConfig, potential: LoadedPotential, predict: Predict, screen: Screen) -> Evaluated:
     """One file, portion after portion."""
     left_out = LeftOut()
-    one = Evaluated(Tally(), Worst(config.worst), Reservoir(DRAWN_FORCES, 7, np.random.default_rng(0)), left_out)
+    one = Evaluated(Tally(), Worst(config.worst), Reservoir(DRAWN_FORCES, 7, np.random.default_rng(0)), left_out, doubts=Doubts() if config.calibration else None)
     begin = time.perf_counter()
     done = 0
     with listening(screen.say) as log:
@@ -154,6 +160,8 @@ def _count(one: Evaluated, path: str, frames: list[Frame], p: Predictions) -> No
     """Labels beside predictions of one batch: into the sums, the sample and the worst."""
     c = _compared(frames, p)
     one.tally.add(c)
+    if one.doubts is not None:
+        one.doubts.add(c, p)
     labelled = np.isfinite(c.forces).all(axis=1)
     if c.predicted_forces is not None and labelled.any():
         rows = np.column_stack([c.numbers, c.forces, np.nan_to_num(c.predicted_forces, nan=HOPELESS, posinf=HOPELESS, neginf=-HOPELESS)])
@@ -243,6 +251,10 @@ def _say(path: str, one: Evaluated, screen: Screen) -> None:
     if "spearman_median" in all_conformers:
         screen.say(f"  Relative energies of the frames of a molecule: {all_conformers['relative_energy_mae_meV']:.3g} meV (MAE); Spearman "
                    f"{all_conformers['spearman_median']:.3f}, Kendall {all_conformers['kendall_median']:.3f} (median of {all_conformers['molecules']}).")
+    if one.doubts is not None:
+        one.doubts.say(screen)
+        if not one.doubts.summary:
+            screen.warn(f"{path}: nothing to calibrate: the potential gave no spread, or fewer than 20 values have a label.")
     if one.tally.not_finite:
         screen.warn(f"{path}: predictions are not finite for {one.tally.not_finite} frames; their errors count as {HOPELESS:g}.")
     for bad in one.worst.by_forces[:WORST_SHOWN] or one.worst.by_energy[:WORST_SHOWN]:
