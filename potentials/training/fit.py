@@ -39,10 +39,12 @@ from potentials.training.screen import TrainingScreen
 from potentials.training.state import Position, TrainingError, load_state, restore_state
 from potentials.training.stored_descriptors import plain, with_descriptors
 from potentials.typed import from_mapping, to_mapping
+from potentials.uncertainty import domain_of
 
 log = logging.getLogger(__name__)
 
 MAX_SKIPPED_IN_A_ROW = 50
+DOMAIN_FRAMES = 1000  # of the training set, at most, from which its domain is made
 Seen = Callable[[np.ndarray, Batch, Prediction], None]
 
 
@@ -181,7 +183,8 @@ def fit(
             raise TrainingError(f"No validation loss was finite in {position.step} steps, so there is no potential to keep. Try a smaller learning_rate.")
         if not workers.leads:
             return result
-        evaluation = _final_errors(folder, plain(validation.dataset), validation.indices, config, predictor, seen)
+        known = (plain(training.dataset), _sample(training.indices, DOMAIN_FRAMES, config.seed)) if config.domain else None
+        evaluation = _final_errors(folder, plain(validation.dataset), validation.indices, config, predictor, seen, known)
         screen.line(f"best.pt is from step {position.best_step}. All {evaluation.errors.frames} validation frames: {in_words(evaluation.errors)}.")
         return replace(result, evaluation=evaluation)
 
@@ -205,12 +208,17 @@ def _opened(folder: Path, config: TrainConfig, resume: bool) -> dict[str, Any] |
 
 
 def _final_errors(
-    folder: Path, dataset: Dataset, indices: np.ndarray, config: TrainConfig, predictor: Callable[..., Predict], seen: Seen
-) -> Evaluation:
-    """Errors of best.pt, read back as a stranger would, on all validation frames; also written to errors.json."""
+    folder: Path, dataset: Dataset, indices: np.ndarray, config: TrainConfig, predictor: Callable[..., Predict], seen: Seen,
+    known: tuple[Dataset, np.ndarray] | None,
+) -> Evaluation:  # fmt: skip
+    """Errors of best.pt, read back as a stranger would, on all validation frames; also written to errors.json. The potential gets the domain of `known`."""
     best: Potential = load_potential(folder / "best.pt").to(config.device)
     predict = predictor(best, forces=True, stress=config.loss.stress > 0, create_graph=False)
     result = evaluate(predict, dataset, indices, batch_size=config.batch_size or 16, device=config.device, seen=seen)
+    if known is not None:
+        n = config.batch_size or 16
+        parts = [known[1][k : k + n] for k in range(0, len(known[1]), n)]
+        best.domain = domain_of(best, (known[0].batch(part).graph.to(config.device) for part in parts))
     summary = {**best.card.training, **known_errors(result.errors), "errors_on": f"all {result.errors.frames} validation frames"}
     save_potential(folder / "best.pt", best, replace(best.card, training=summary))
     scratch = folder / "errors.json.part"
