@@ -124,4 +124,4 @@ def test_the_script_prints_its_table_and_writes_its_rows(checked, tmp_path, monk
 def test_an_unknown_system_is_refused(capsys):
     with pytest.raises(SystemExit) as told:
         validation.main(["--systems", "xenon"])
-    assert told.value.code == 2 and "no system xenon; known: argon, water, peptide" in capsys.readouterr().err
+    assert told.value.code == 2 and "no system xenon; known: argon, water, dipeptide, peptide" in capsys.readouterr().err

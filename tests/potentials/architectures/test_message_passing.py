@@ -168,6 +168,7 @@ def test_a_potential_file_keeps_head_and_forces(name, tmp_path):
     assert np.array_equal(forces(again, water()), forces(p, water()))
 
 
+@pytest.mark.slow  # traces for half a minute
 def test_the_traced_twin_gives_direct_forces(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda f, **options: f)
     p = made(VARIANTS["vector"])
