@@ -1,24 +1,27 @@
 """What a trajectory's shapes have to say: RMSD, size, bonds and backbone, in one pass over the frames."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.data import atomic_masses
 
 from mdapp.analysis.bonds import BondSeries, bond_lengths, bond_series
+from mdapp.analysis.chunks import System, Tally, chunks_of
 from mdapp.analysis.dihedrals import Ramachandran, Torsions, backbone_torsions, torsion_deg
-from mdapp.analysis.rmsd import GyrationRadius, Rmsd, radius_of_gyration, rmsd
+from mdapp.analysis.rmsd import GyrationRadius, Rmsd, radius_of_gyration, rmsd, superpose
+from mdapp.analysis.thermo import Thermo, thermo_of_frames
 from mdapp.analysis.whole import make_whole, spanning_tree
 from mdapp.frame import Frame
+from mdapp.jobs._observables import Guarded
+from mdapp.jobs._reading import Reading
+from mdapp.report.scene import Scene, Thinned
 
 if TYPE_CHECKING:
     import mdtraj
     from ase import Atoms
-
-CHUNK = 256  # frames held at once
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,24 @@ class Measured:
     bonds: BondSeries | None
     ramachandran: Ramachandran | None
     remarks: tuple[str, ...]
+    scene: Scene | None = None  # a few frames for the eye
+    step: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))  # (n_frames,)
+    thermo: Thermo | None = None  # of what the frames themselves hold
+    further: dict[str, Any] = field(default_factory=dict)  # results of other observables, by name
 
 
-def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0) -> Measured:
+def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: Callable[[int], None] | None = None,
+            also: Callable[[System, Torsions], dict[str, Tally[Any]]] | None = None) -> Measured:
     """Measure every frame from a time on, against the start.
 
     Parameters
     ----------
-    frames : read once, `CHUNK` at a time.
+    frames : read once, a chunk at a time.
     start : the structure that the run began with; its bonds, residues and shape are the reference.
+    seen : told after each chunk how many frames have been read.
+    also : makes further observables for the system; they are shown the same chunks.
+
+    A frame that cannot be read, or that holds other atoms, ends the reading: what came before it is measured, and a remark says so.
 
     Raises
     ------
@@ -51,49 +63,56 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0) -> Mea
     bonds = find_bonds(start.numbers, start.positions, start.cell.array, start.pbc)
     topology = topology_of(start, bonds)
     torsions = backbone_torsions(topology)
-    tree = spanning_tree(len(start), bonds)
     selection, atoms = _selection(start, topology, torsions, molecules(len(start), bonds))
     cell = start.cell.array[None]
-    reference = make_whole(start.positions[None], tree, cell, start.pbc)[0]
+    reference = make_whole(start.positions[None], spanning_tree(len(start), bonds), cell, start.pbc)[0]
     start_lengths = bond_lengths(start.positions[None], bonds, cell, start.pbc)[0]
+    system = System(start.numbers, atomic_masses[start.numbers], start.positions, start.cell.array, np.array(start.pbc, dtype=bool), topology)
+    observables = [Guarded(name, one) for name, one in also(system, torsions).items()] if also else []
 
-    rows: list[dict[str, np.ndarray]] = []
-    for chunk in _chunks(frame for frame in frames if frame.time_fs >= since_fs):
-        if any(not np.array_equal(frame.numbers, start.numbers) for frame in chunk):
-            raise ValueError(f"a frame holds other atoms than the start ({len(start)} atoms, {start.symbols.formula}).")
-        positions = np.stack([frame.positions for frame in chunk])
-        cells, pbc = np.stack([frame.cell for frame in chunk]), chunk[0].pbc
-        whole = make_whole(positions, tree, cells, pbc)
-        row = {"time": np.array([frame.time_fs for frame in chunk]) / 1000, "phi": torsion_deg(whole, torsions.phi), "psi": torsion_deg(whole, torsions.psi)}
+    reading = Reading(start, since_fs)
+    thinned, rows = Thinned(len(start)), []
+    for chunk in chunks_of(reading.frames()) if reading.begin(frames) else ():
+        chunk = replace(chunk, system=system)
+        whole = chunk.whole
+        row = {"time": chunk.time_ps, "phi": torsion_deg(whole, torsions.phi), "psi": torsion_deg(whole, torsions.psi)}
         if len(bonds):
-            row["lengths"] = bond_lengths(positions, bonds, cells, pbc)
+            row["lengths"] = bond_lengths(chunk.positions, bonds, chunk.cells, start.pbc)
         if len(atoms) > 2:
             row["rmsd"] = rmsd(whole[:, atoms], reference[atoms])
-            row["radius"] = radius_of_gyration(whole[:, atoms], chunk[0].masses[atoms])
+            row["radius"] = radius_of_gyration(whole[:, atoms], chunk.system.masses[atoms])
+        for one in observables:
+            one.add(chunk)
+        thinned.add(chunk.time_ps, whole)
         rows.append(row)
+        if seen:
+            seen(len(reading.steps))
     if not rows:
         raise ValueError("no frames" + (f" from {since_fs:g} fs on." if since_fs else "."))
     found = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     time = found["time"]
     peptide = len(torsions.residues) > 0
-    remarks = []
+    remarks = [f"The reading ended before the end of the trajectory: {reading.trouble}."] if reading.trouble else []
     if not peptide:
         remarks.append("No peptide backbone was found: no Ramachandran map.")
     if not len(bonds):
         remarks.append("The start has no covalent bonds: none are watched.")
     if "rmsd" not in found:
         remarks.append("No molecule of three atoms or more stands out from the rest: no RMSD and no radius of gyration.")
+    further = {one.name: result for one in observables if (result := one.result()) is not None}
+    remarks += [f"No {one.name.replace('_', ' ')}: {one.why[0].lower()}{one.why[1:]}" for one in observables if one.why]
+    times, frames_kept = thinned.frames()
+    if not start.pbc.any():
+        frames_kept = superpose(frames_kept, reference)
+    boxed = bool(start.pbc.any()) and bool(np.any(start.cell.array))
     return Measured(
+        scene=Scene(tuple(start.symbols), bonds, times, frames_kept, start.cell.array if boxed else None, len(time)),
+        step=np.array(reading.steps, dtype=int), thermo=thermo_of_frames(reading.bare), further=further,
         n_frames=len(time), time_ps=time, remarks=tuple(remarks),
         rmsd=Rmsd(time, found["rmsd"], selection, len(atoms)) if "rmsd" in found else None,
         gyration=GyrationRadius(time, found["radius"]) if "radius" in found else None,
         bonds=bond_series(time, found["lengths"], start_lengths, bonds) if len(bonds) else None,
         ramachandran=Ramachandran(time, torsions.residues, found["phi"], found["psi"]) if peptide else None)
-
-
-def _chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
-    while chunk := list(islice(frames, CHUNK)):
-        yield chunk
 
 
 def _selection(start: Atoms, topology: mdtraj.Topology, torsions: Torsions, labels: np.ndarray) -> tuple[str, np.ndarray]:

@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -39,6 +40,23 @@ class Source:
     warnings: dict[str, int] | None = None  # how often each guard raised an alarm without stopping the run
     settings_text: str = ""  # run.toml
     remarks: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)  # [run] of run.toml
+    events: tuple[dict[str, Any], ...] = ()  # of the trajectory as it stands
+    n_frames: int | None = None  # where that is known beforehand
+
+    @property
+    def alarms(self) -> tuple[dict[str, Any], ...]:
+        """The events that guards raised."""
+        return tuple(event for event in self.events if event.get("kind") in ("guard", "warning"))
+
+
+def replicas_of(word: str) -> list[str]:
+    """The folders r000, r001, ... of a run of replicas; the word itself where it is none."""
+    path = Path(word)
+    if not path.is_dir() or (path / "trajectory.h5").exists():
+        return [word]
+    found = sorted((f for f in path.iterdir() if re.fullmatch(r"r\d+", f.name) and (f / "trajectory.h5").is_file()), key=lambda f: int(f.name[1:]))
+    return [str(f) for f in found] or [word]
 
 
 def open_source(word: str, topology: str | None = None) -> Source:
@@ -75,14 +93,16 @@ def _run(word: str, folder: Path) -> Source:
     if summary is None:
         remarks.append("The run has no summary: it is still going on, or was killed.")
     stopped = summary is not None and summary.get("exit_code") == EXIT_GUARD
-    events = [event for event in read_events(folder) if event.get("kind") in ("guard", "warning")]
+    every = read_events(folder)
+    events = [event for event in every if event.get("kind") in ("guard", "warning")]
     alarms = Counter(str(event.get("monitor") or event["kind"]) for event in (events[:-1] if stopped else events))
     return Source(
         word, folder, folder, start, frames, thermo_of_columns(series.columns, len(start)),
         target_K=float(asked["temperature"]) if thermostatted and _is_number(asked.get("temperature")) else None,
         relaxations=_relaxations(asked, series.columns.get("time_fs")),
         stopped_by=str(summary.get("why") or "no reason was written down") if stopped and summary else None, warnings=dict(alarms),
-        settings_text=run.config.read_text(encoding="utf-8", errors="replace") if run.config.exists() else "", remarks=tuple(remarks))
+        settings_text=run.config.read_text(encoding="utf-8", errors="replace") if run.config.exists() else "", remarks=tuple(remarks),
+        settings=asked, events=tuple(every), n_frames=len(series.columns["step"]))
 
 
 def _file(word: str, path: Path, topology: str | None) -> Source:

@@ -6,7 +6,7 @@ the numbers that it shows. What a trajectory does not have (a peptide, energies,
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdapp.analysis.statistics import Drift, Mean, equilibrated_from, mean_with_error, plus_minus
-from mdapp.analysis.thermo import Thermo, thermo_of_frames
+from mdapp.analysis.thermo import Thermo
 from mdapp.analysis.verdict import Judgement, judge, shows_drift
 from mdapp.config import AnalyseConfig
-from mdapp.errors import EXIT_FINISHED, OutputError, StructureError, UserError
+from mdapp.errors import EXIT_FINISHED, StructureError, UserError
 from mdapp.jobs._landscape import MADE_BY, MinimaReport, MinimaSource, analyse_minima, holds_minima, open_minima
 from mdapp.jobs._measure import Measured, measure
-from mdapp.jobs._sources import Source, open_source
+from mdapp.jobs._observables import wanted
+from mdapp.jobs._pooled import pool
+from mdapp.jobs._reasons import dated_reasons, first_sign
+from mdapp.jobs._report_folders import report_folders
+from mdapp.jobs._sources import Source, open_source, replicas_of
 from mdapp.jobs._whole_folder import whole_folder
 from mdapp.screen import Screen, silent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from mdapp.report import Event
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,11 @@ def analyse(config: AnalyseConfig, screen: Screen | None = None) -> AnalyseResul
     UserError : nothing there to read, or a folder for the report that holds something else.
     """
     screen = screen or silent()
-    sources = [open_minima(word) if holds_minima(word) else open_source(word, config.topology) for word in config.run]
+    words = [one for word in config.run for one in replicas_of(word)]
+    sources = [open_minima(word) if holds_minima(word) else open_source(word, config.topology) for word in words]
     if (config.saddles or config.frequencies) and not all(isinstance(source, MinimaSource) for source in sources):
         raise UserError("saddles and frequencies are for libraries of minima (a folder with minima.h5), and not all that was named is one.")
-    folders = _folders(config, sources)
+    folders = report_folders(config, sources)
     reports: list[Report | MinimaReport] = []
     for source, folder in zip(sources, folders, strict=True):
         if isinstance(source, MinimaSource):
@@ -76,11 +83,17 @@ def analyse(config: AnalyseConfig, screen: Screen | None = None) -> AnalyseResul
             _tell(screen, found)
             continue
         screen.header("mdapp analyse", [("run", source.name), ("atoms", f"{len(source.start)}, {source.start.symbols.formula.format('hill')}")])
-        report = _analyse_one(config, source, folder)
+        report = _analyse_one(config, source, folder, screen)
         reports.append(report)
         _tell(screen, report)
+    pooled = pool([report for report in reports if isinstance(report, Report)], config)
+    if pooled is not None:
+        for remark in pooled.remarks:
+            screen.say(f"  {remark}")
+        screen.close(pooled.word, pooled.sentence, [*pooled.rows, ("report", str(pooled.folder / 'report.html'))])
     exit_code = max((r.exit_code for r in reports if isinstance(r, MinimaReport)), default=EXIT_FINISHED)
-    return AnalyseResult(tuple(reports), exit_code, {"exit_code": exit_code, "runs": [report.summary for report in reports]})
+    return AnalyseResult(tuple(reports), exit_code, {"exit_code": exit_code, "runs": [report.summary for report in reports],
+                                                     **({} if pooled is None else {"pooled": pooled.summary})})
 
 
 def _tell(screen: Screen, report: Report | MinimaReport) -> None:
@@ -89,12 +102,14 @@ def _tell(screen: Screen, report: Report | MinimaReport) -> None:
     screen.close(report.judgement.word, report.judgement.sentence, [*report.rows, ("report", str(report.folder / 'report.html'))])
 
 
-def _analyse_one(config: AnalyseConfig, source: Source, folder: Path) -> Report:
+def _analyse_one(config: AnalyseConfig, source: Source, folder: Path, screen: Screen) -> Report:
     try:
-        measured = measure(source.frames(), source.start, config.start)
-        thermo = source.thermo if source.thermo is not None else thermo_of_frames(source.frames())
+        measured = measure(source.frames(), source.start, config.start, _teller(screen, source.n_frames), wanted)
+        thermo = source.thermo if source.thermo is not None else measured.thermo
     except ValueError as error:
         raise StructureError(f"{source.name}: {error}") from None
+    screen.end_live()
+    assert thermo is not None  # of the frames, where the source has none
     if len(thermo):
         thermo = thermo.since(config.start)
     remarks = [*source.remarks, *measured.remarks]
@@ -115,6 +130,16 @@ def _analyse_one(config: AnalyseConfig, source: Source, folder: Path) -> Report:
     with whole_folder(folder) as part:
         _write(part, source, thermo, measured, means, judgement, rows, remarks, summary, plots=config.plots)
     return Report(source, folder, thermo, measured, judgement, tuple(rows), tuple(remarks), summary)
+
+
+def _teller(screen: Screen, n_frames: int | None) -> Callable[[int], None]:
+    """Shows how far the reading has come."""
+    def tell(read: int) -> None:
+        share = min(read / n_frames, 1.0) if n_frames else 0.0
+        if screen.due(share):
+            screen.live(f"  read {read} frames" + (f" of {n_frames}, {100 * share:.0f} %" if n_frames else ""), share)
+
+    return tell
 
 
 def _sound_mean(values: np.ndarray) -> Mean:
@@ -167,9 +192,11 @@ def _summary(source: Source, measured: Measured, thermo: Thermo, drift: Drift | 
     if measured.gyration is not None:
         shape["radius_of_gyration_A"] = mean(mean_with_error(measured.gyration.radius_A))
     bonds = measured.bonds
+    sign = first_sign(measured, source.alarms)
     return {
         "made_by": MADE_BY, "run": source.name, "verdict": judgement.word, "reasons": list(judgement.reasons), "checked": list(judgement.checked),
-        "remarks": remarks, "n_atoms": len(source.start), "n_frames": measured.n_frames, "from_ps": number(measured.time_ps[0]),
+        "remarks": remarks, "first_sign": None if sign is None else {"step": sign[0], "time_fs": sign[1]},
+        "n_atoms": len(source.start), "n_frames": measured.n_frames, "from_ps": number(measured.time_ps[0]),
         "to_ps": number(measured.time_ps[-1]), "target_temperature_K": source.target_K,
         "drift_meV_per_atom_ps": None if drift is None else {"slope": drift.slope, "error": drift.error},
         **{name: mean(m) for name, m in means.items()}, **shape,
@@ -181,6 +208,7 @@ def _summary(source: Source, measured: Measured, thermo: Thermo, drift: Drift | 
 def _write(folder: Path, source: Source, thermo: Thermo, measured: Measured, means: dict[str, Mean], judgement: Judgement,
            rows: list[tuple[str, str]], remarks: list[str], summary: dict[str, Any], *, plots: bool) -> None:
     from mdapp import version
+    from mdapp.jobs._cite import works
     from mdapp.report import Picture, html_report
 
     if thermo.present():
@@ -188,16 +216,51 @@ def _write(folder: Path, source: Source, thermo: Thermo, measured: Measured, mea
     for name, series in (("rmsd", measured.rmsd), ("gyration", measured.gyration), ("bonds", measured.bonds), ("ramachandran", measured.ramachandran)):
         if series is not None:
             series.to_csv(folder / f"{name}.csv")
+    for name, found in measured.further.items():
+        found.to_csv(folder / f"{name}.csv")
     pictures = []
     if plots:
         from mdapp.plots.style import save
 
         for name, caption, figure in _figures(thermo, measured, means, source):
-            pictures.append(Picture(save(figure, folder / f"{name}.png"), caption))
+            pictures.append(Picture(save(figure, folder / f"{name}.png", svg=True), caption))
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     page = html_report(Path(source.name).name or source.name, judgement.word, judgement.sentence, rows, pictures, remarks, source.settings_text,
-                       f"Made by mdapp {version()}.")
+                       f"Made by mdapp {version()}.", reasons=dated_reasons(judgement, measured, source.alarms, source.stopped_by is not None),
+                       scene=measured.scene, events=_events(source), cite=works(version(), source.settings, _shown_names(measured)))
     (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _events(source: Source) -> list[Event]:
+    """What happened to the run, with the files that hold the frames around it."""
+    from mdapp.report import Event
+
+    found = []
+    for event in source.events:
+        kind, step = str(event.get("monitor") or event.get("kind", "event")), int(event.get("step", 0))
+        beside = tuple(sorted(f.name for f in source.folder.glob(f"event-*-{step}*.extxyz"))) if source.folder else ()
+        found.append(Event(kind, step, float(event.get("time_fs", 0.0)) / 1000, str(event.get("message", "")), beside))
+    return found
+
+
+def _shown_names(measured: Measured) -> list[str]:
+    names = list(measured.further)
+    names += ["peptide"] if measured.ramachandran is not None else []
+    return names + (["rmsd"] if measured.rmsd is not None else []) + (["errors"] if measured.n_frames > 1 else [])
+
+
+def _further_figures(measured: Measured) -> list[tuple[str, str, Figure]]:
+    """Of the observables beyond energies and shape."""
+    from mdapp.plots import observables as draw
+
+    kinds = {"rmsf": (draw.fluctuations, "Fluctuations of the shape"), "hydrogen_bonds": (draw.hydrogen_bonds, "Hydrogen bonds by their share of frames"),
+             "secondary_structure": (draw.secondary_structure, "Secondary structure by DSSP"), "density": (draw.density, "Density"),
+             "power_spectrum": (draw.power_spectrum, "Spectrum of the velocities"), "rdf": (draw.radial_distribution, "Radial distribution")}
+    drawn = []
+    for name, found in measured.further.items():
+        function, caption = kinds[name if name in kinds else name.split("_")[0]]
+        drawn.append((name, f"{caption} ({name}.csv)", function(found)))
+    return drawn
 
 
 def _figures(thermo: Thermo, measured: Measured, means: dict[str, Mean], source: Source) -> list[tuple[str, str, Figure]]:
@@ -221,34 +284,8 @@ def _figures(thermo: Thermo, measured: Measured, means: dict[str, Mean], source:
             drawn.append(("bonds", "Worst bond of each frame (bonds.csv)", figures.bonds(measured.bonds)))
     if measured.ramachandran is not None:
         drawn.append(("ramachandran", "Backbone torsions (ramachandran.csv)", figures.ramachandran(measured.ramachandran)))
-    return drawn
-
-
-def _folders(config: AnalyseConfig, sources: Sequence[Source | MinimaSource]) -> list[Path]:
-    """One folder a report; refused where it holds something that is not a report of ours."""
-    if config.output is None:
-        folders = [source.folder / "report" if source.folder else source.path.with_name(f"{source.path.stem}-report") for source in sources]
-    elif len(sources) == 1:
-        folders = [Path(config.output)]
-    else:
-        folders = [Path(config.output) / name for name in _distinct([Path(source.name).stem for source in sources])]
-    for folder in folders:
-        if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or _is_report(folder))):
-            raise OutputError(f"{folder} holds something that is not a report of ours and is not overwritten. Choose another --output.")
-    return folders
-
-
-def _is_report(folder: Path) -> bool:
-    try:
-        return json.loads((folder / "summary.json").read_text(encoding="utf-8")).get("made_by") == MADE_BY
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _distinct(names: list[str]) -> list[str]:
-    seen: dict[str, int] = {}
-    found = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return found
+    marks = [float(event.get("time_fs", 0.0)) / 1000 for event in source.alarms]
+    for name, _, figure in drawn:
+        if marks and name != "ramachandran":
+            figures.mark_events(figure, marks)
+    return drawn + (_further_figures(measured) if measured.n_frames > 1 else [])

@@ -1,15 +1,18 @@
 """One function a figure. Numbers come in ready from `mdapp.analysis`; nothing is computed here but what the eye needs."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MultipleLocator, NullFormatter
 
 from mdapp.analysis.bonds import BROKEN_A, BondSeries
-from mdapp.analysis.dihedrals import Ramachandran, free_energy
+from mdapp.analysis.dihedrals import REGIONS, Ramachandran, free_energy
 from mdapp.analysis.rmsd import GyrationRadius, Rmsd
 from mdapp.analysis.statistics import Mean, plus_minus, running_mean
 from mdapp.analysis.thermo import Thermo
@@ -107,6 +110,7 @@ def ramachandran(angles: Ramachandran) -> Figure:
             edges, energy = free_energy(phi, psi, bins=36 if len(phi) < 50_000 else 72)
             image = axes.pcolormesh(edges, edges, energy.T, cmap=SEQUENTIAL, vmin=0, vmax=max(float(np.nanmax(energy)), 1.0), rasterized=True)
             _colour_bar(figure, axes, image, "free energy / kT")
+        _basins(axes, angles)
         axes.axhline(0, color=GREY, linewidth=0.6)
         axes.axvline(0, color=GREY, linewidth=0.6)
         who = angles.residues[0] if len(angles.residues) == 1 else f"{len(angles.residues)} residues"
@@ -115,6 +119,30 @@ def ramachandran(angles: Ramachandran) -> Figure:
         axes.xaxis.set_major_locator(MultipleLocator(60))
         axes.yaxis.set_major_locator(MultipleLocator(60))
         return figure
+
+
+def mark_events(figure: Figure, times_ps: Sequence[float]) -> Figure:
+    """A thin line at the time of each event, in all panels of a series against time; returns the figure."""
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        for t in times_ps:
+            axes.axvline(t, color=VERMILION, linestyle=":", linewidth=1.0)
+        axes.set_xlim(low, high)
+    return figure
+
+
+def _basins(axes: Axes, angles: Ramachandran) -> None:
+    """Borders of the named regions of the map, each with its name and its share where there is any."""
+    shares = angles.populations()
+    white = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    for name, (phi_from, phi_to, psi_from, psi_to) in REGIONS.items():
+        for turn_phi in (0.0, 360.0):
+            for turn_psi in (0.0, -360.0):
+                axes.add_patch(Rectangle((phi_from + turn_phi, psi_from + turn_psi), phi_to - phi_from, psi_to - psi_from, fill=False, edgecolor=BLACK,
+                                         linewidth=0.8, linestyle=(0, (4, 3)), zorder=3))
+        if shares[name] > 0:
+            axes.text((max(phi_from, -180) + min(phi_to, 180)) / 2, (max(psi_from, -180) + min(psi_to, 180)) / 2, f"{name}\n{100 * shares[name]:.0f} %",
+                      ha="center", va="center", fontsize=8, zorder=4, path_effects=white)
 
 
 def learning_curve(epoch: np.ndarray, curves: dict[str, np.ndarray], unit: str, title: str = "Learning curve") -> Figure:
