@@ -29,7 +29,8 @@ class _Worker:
     process: Any
     pipe: Connection
     task: Task | None = None
-    since: float = 0.0
+    since: float | None = None  # when the work on it began; None while the process is still waking up
+    awake: bool = False
 
 
 class Processes:
@@ -55,7 +56,7 @@ class Processes:
                 return
             for k, worker in enumerate(self._workers):
                 if worker.task is None and waiting:
-                    worker.task, worker.since = waiting.popleft(), time.monotonic()
+                    worker.task, worker.since = waiting.popleft(), time.monotonic() if worker.awake else None
                     try:
                         worker.pipe.send(worker.task)
                     except OSError:
@@ -68,6 +69,9 @@ class Processes:
                 except (EOFError, OSError):
                     yield from self._lost(busy[pipe])  # type: ignore[index]
                     continue
+                if found is None:
+                    worker.awake, worker.since = True, time.monotonic()
+                    continue
                 worker.task = None
                 yield found
             yield from self._overdue()
@@ -76,7 +80,7 @@ class Processes:
         if self.time_limit_s is None:
             return
         for k, worker in enumerate(self._workers):
-            if worker.task is not None and time.monotonic() - worker.since > self.time_limit_s:
+            if worker.task is not None and worker.since is not None and time.monotonic() - worker.since > self.time_limit_s:
                 number = worker.task.number
                 self._replace(k)
                 yield Labelled(number, problem=f"it took more than {self.time_limit_s:g} s")
@@ -167,6 +171,9 @@ def _work(recipe: Recipe, pipe: Connection) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    import potentials.calculator  # noqa: F401  what every task needs; a time limit is for the task alone
+
+    pipe.send(None)
     while True:
         try:
             task = pipe.recv()

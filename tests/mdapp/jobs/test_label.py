@@ -183,7 +183,7 @@ def test_tight_binding_takes_charge_from_the_file_and_options(here):
         alone.calc = tblite.TBLite(method="GFN1-xTB", charge=charge, multiplicity=1, accuracy=0.1, verbosity=0)
         assert frame.get_potential_energy() == pytest.approx(alone.get_potential_energy(), abs=1e-6)
         assert frame.get_forces() == pytest.approx(alone.get_forces(), abs=1e-5)
-        assert frame.arrays["charges"].sum() == pytest.approx(charge, abs=1e-6)
+        assert frame.get_charges().sum() == pytest.approx(charge, abs=1e-6)
 
 
 def test_a_calculator_without_forces_is_refused(here):
