@@ -65,6 +65,18 @@ class Whole(click.ParamType):
         raise click.UsageError(f"{param.opts[0] if param else 'value'}: '{value}' is not a whole number.", ctx=ctx)
 
 
+class Number(click.ParamType):
+    """A number without a unit."""
+
+    name = "X"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return float(value)
+        except ValueError:
+            raise click.UsageError(f"{param.opts[0] if param else 'value'}: '{value}' is not a number.", ctx=ctx) from None
+
+
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, help="Show the version and exit.",
               callback=lambda ctx, param, asked: _show_version(ctx) if asked else None)
@@ -110,7 +122,8 @@ def options_of(cls: type[Record]) -> list[click.Parameter]:
         if f.default not in (dataclasses.MISSING, None):
             shown = ", ".join(f.default) if isinstance(f.default, tuple) else f"{f.default:g}" if isinstance(f.default, float) else f.default
             text = f"{text}  [{shown}{' ' + unit if unit else ''}]"
-        kind = Whole() if hint in (int, int | None) and not f.metadata["duration"] else click.STRING
+        bare = unit is None and not f.metadata["duration"]
+        kind = Whole() if hint in (int, int | None) and bare else Number() if hint in (float, float | None) and bare else click.STRING
         params.append(click.Option([*names, words], type=kind, multiple=several, default=None, help=text, metavar=f.metadata["metavar"] or unit))
     return params
 

@@ -1,6 +1,7 @@
 """Every figure names its axes with units, is drawn without a display, and survives one sample and many."""
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
@@ -63,4 +64,6 @@ def test_svg_is_written_where_asked(tmp_path):
 
 
 def test_pyplot_is_never_imported():
-    assert "matplotlib.pyplot" not in sys.modules
+    said = subprocess.run([sys.executable, "-c", "import sys, mdapp.plots.figures, mdapp.plots.training, mdapp.plots.evaluation; print('matplotlib.pyplot' in sys.modules)"],
+                          capture_output=True, text=True, check=True).stdout  # fmt: skip
+    assert said.strip() == "False"
