@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from potentials.architectures.lennard_jones import LennardJones
-from potentials.combine import Committee, CommitteeDerivatives, Together, one_by_one
+from potentials.combine import Committee, CommitteeDerivatives, Joined, Together, one_by_one
 from potentials.conformance import check_potential
 from potentials.derivatives import energy_forces_stress
 from potentials.graph import batch
@@ -53,6 +53,29 @@ def test_as_one_and_in_turn_are_the_same(options):
                 torch.testing.assert_close(getattr(other, name), getattr(one, name), rtol=1e-9, atol=1e-10, msg=name)
         assert list(one.outputs.terms) == list(other.outputs.terms)
         assert not other.forces.requires_grad and not other.energy.requires_grad
+
+
+ALL_MAPS = dict(use_charge_embed=True, use_spin_embed=True, layer_normalization_1=True, residual_mlp_1=True, zbl_repulsion_bool=True,
+                energy_learn_atomic_type_scales=True, energy_learn_atomic_type_shifts=True)  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, ALL_MAPS, dict(electrostatic_energy_bool=True, dispersion_energy_bool=True)], ids=["plain", "all maps", "long range"])
+def test_joined_and_in_turn_are_the_same(options):
+    committee = Committee(members(**options))
+    joined = Joined(committee)
+    for graph, stress in ((graph_for(water(0), committee), True), (graph_for(water(3)[:5], committee), False), (batch([graph_for(water(k), committee) for k in (4, 5)]), True)):
+        one, other = one_by_one(committee, graph, stress=stress), joined(committee, graph, stress=stress)
+        for name in ("energy", "energies", "forces", "member_energies", "member_forces", "forces_spread", "energy_spread", "stress"):
+            if getattr(one, name) is not None:
+                torch.testing.assert_close(getattr(other, name), getattr(one, name), rtol=1e-9, atol=1e-10, msg=name)
+        assert list(one.outputs.terms) == list(other.outputs.terms)
+
+
+def test_members_that_are_no_so3krates_are_not_joined():
+    committee = Committee([small("behler-parrinello"), small("behler-parrinello")])
+    with pytest.raises(ValueError, match="cannot be joined"):
+        Joined(committee)
+    assert CommitteeDerivatives(committee).joined is None and CommitteeDerivatives(Committee(members())).joined is not None
 
 
 def test_members_may_differ_and_are_then_asked_in_turn():
