@@ -97,18 +97,33 @@ def fit_domain(features: Tensor, numbers: Tensor) -> Domain:
     elements = sorted(set(z.tolist()))
     for element in elements:
         mine = f[z == element]
-        mean = mine.mean(0)
-        away = mine - mean
-        covariance = away.T @ away / max(1, len(mine) - 1)
-        variance = float(covariance.diagonal().mean()) or 1.0
-        values, directions = torch.linalg.eigh(covariance + RIDGE * variance * torch.eye(f.shape[1], dtype=torch.float64))
-        whitening = directions * values.clamp_min(RIDGE * variance).rsqrt()
-        lengths = (away @ whitening).norm(dim=1)
-        edge = float(torch.quantile(lengths[torch.linspace(0, len(lengths) - 1, min(len(lengths), 1_000_000)).long()], INSIDE))
+        mean, whitening = _moments(mine)
         means.append(mean)
         whitenings.append(whitening)
-        edges.append(max(edge, 1.0))  # a few atoms, all alike, do not make a domain without extent
+        edges.append(max(_edge(mine), 1.0))  # a few atoms, all alike, do not make a domain without extent
     return Domain(torch.tensor(elements), torch.stack(means).float(), torch.stack(whitenings).float(), torch.tensor(edges, dtype=torch.float64))
+
+
+def _moments(f: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (n_features,) and whitening (n_features, n_features) of features (n_atoms, n_features)."""
+    mean = f.mean(0)
+    away = f - mean
+    covariance = away.T @ away / max(1, len(f) - 1)
+    variance = float(covariance.diagonal().mean()) or 1.0
+    values, directions = torch.linalg.eigh(covariance + RIDGE * variance * torch.eye(f.shape[1], dtype=torch.float64))
+    return mean, directions * values.clamp_min(RIDGE * variance).rsqrt()
+
+
+def _edge(f: Tensor) -> float:
+    """The distance that `INSIDE` of the atoms do not reach: of each half as the other half sees it, for atoms that a covariance was made of seem near."""
+    order = torch.randperm(len(f), generator=torch.Generator().manual_seed(0))
+    halves = (f[order[::2]], f[order[1::2]]) if len(f) > 1 else (f, f)
+    edges = []
+    for seen, other in (halves, halves[::-1]):
+        mean, whitening = _moments(seen)
+        lengths = ((other - mean) @ whitening).norm(dim=1)
+        edges.append(float(torch.quantile(lengths[torch.linspace(0, len(lengths) - 1, min(len(lengths), 1_000_000)).long()], INSIDE)))
+    return max(edges)
 
 
 @torch.no_grad()
