@@ -76,7 +76,7 @@ def test_a_structure_that_kills_hangs_or_fails_costs_no_other(here):
     for k, mood in ((1, 5.0), (2, 6.0), (3, 7.0), (4, 8.0)):
         frames[k].positions[-1, 2] = mood
     write("w.xyz", frames)
-    result = label(LabelConfig(("w.xyz",), "ase:strange_calculators:Deadly", output="l.xyz", workers=2, time_limit=30.0))
+    result = label(LabelConfig(("w.xyz",), "ase:strange_calculators:Deadly", output="l.xyz", workers=2, time_limit=10.0))
     assert [a.info["structure"] for a in read("l.xyz", ":")] == [0, 5]
     reasons = list(result.summary["failed"].values())
     assert result.exit_code == 5 and len(reasons) == 4
