@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_ATOMS_IN_SPECTRUM = 3000
 MOST_PAIRS = 3
+FASTEST_FS = 4.0  # between frames: 4000 cm⁻¹ and more are resolved
 
 
 class Guarded:
@@ -63,6 +64,16 @@ def wanted(system: System, torsions: Torsions) -> dict[str, Tally[Any]]:
     if len(system) <= MOST_ATOMS_IN_SPECTRUM:
         found["power_spectrum"] = PowerSpectrumTally()
     return found
+
+
+def doubts(further: dict[str, Any]) -> list[str]:
+    """What must be said beside a result; a spectrum that ends below the stretching of light bonds carries them folded in."""
+    spectrum = further.get("power_spectrum")
+    if spectrum is None or spectrum.frame_fs <= FASTEST_FS:
+        return []
+    end = float(spectrum.wavenumber_cm1[-1])
+    return [f"Frames are {spectrum.frame_fs:.4g} fs apart: the spectrum ends at {end:.0f} cm⁻¹, and faster vibrations are folded into it; store a frame every "
+            f"{FASTEST_FS:g} fs or less."]
 
 
 def _pairs(system: System) -> list[tuple[str, str]]:

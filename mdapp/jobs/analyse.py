@@ -20,7 +20,7 @@ from mdapp.config import AnalyseConfig
 from mdapp.errors import EXIT_FINISHED, StructureError, UserError
 from mdapp.jobs._landscape import MADE_BY, MinimaReport, MinimaSource, analyse_minima, holds_minima, open_minima
 from mdapp.jobs._measure import Measured, measure
-from mdapp.jobs._observables import wanted
+from mdapp.jobs._observables import doubts, wanted
 from mdapp.jobs._pooled import pool
 from mdapp.jobs._reasons import dated_reasons, first_sign
 from mdapp.jobs._report_folders import report_folders
@@ -112,7 +112,7 @@ def _analyse_one(config: AnalyseConfig, source: Source, folder: Path, screen: Sc
     assert thermo is not None  # of the frames, where the source has none
     if len(thermo):
         thermo = thermo.since(config.start)
-    remarks = [*source.remarks, *measured.remarks]
+    remarks = [*source.remarks, *measured.remarks, *doubts(measured.further)]
     if measured.n_frames == 1:
         remarks.append("There is one frame only: no series, no errors and no drift.")
     if not thermo.present():

@@ -70,13 +70,14 @@ def test_a_healthy_run_is_sound_and_its_numbers_are_right(here):
 def test_every_figure_has_its_numbers_beside_it(here):
     analyse(AnalyseConfig(run=make_run(here / "run", n=30)))
     files = {f.name for f in (here / "run" / "report").iterdir()}
-    assert files == {"report.html", "summary.json", "thermo.csv", "temperature.png", "energies.png", "conserved.png", "bonds.csv", "bonds.png",
-                     "rmsd.csv", "rmsd.png", "gyration.csv", "gyration.png"}
+    figures = {"temperature", "energies", "conserved", "bonds", "rmsd", "gyration", "power_spectrum"}
+    series = {"thermo", "bonds", "rmsd", "gyration", "power_spectrum"}
+    assert files == {"report.html", "summary.json"} | {f"{n}.{k}" for n in figures for k in ("png", "svg")} | {f"{n}.csv" for n in series}
     ours = list(csv.DictReader((here / "run" / "report" / "thermo.csv").read_text().splitlines()))
     theirs = list(csv.DictReader((here / "run" / "thermo.csv").read_text().splitlines()))
     assert [float(row["T_K"]) for row in ours] == pytest.approx([float(row["T_K"]) for row in theirs])
     page = (here / "run" / "report" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 6 and "<strong>sound</strong>" in page and "temperature = 300.0" in page
+    assert page.count("data:image/png;base64,") == 7 and "<strong>sound</strong>" in page and "temperature = 300.0" in page
 
 
 @pytest.mark.parametrize("doctored, word, reason", [
@@ -233,3 +234,50 @@ def test_a_free_cluster_has_a_shape(here):
     write("cluster.xyz", [cluster, cluster])
     report = analyse(AnalyseConfig(run="cluster.xyz", plots=False)).reports[0]
     assert report.measured.rmsd.n_selected == 32 and report.measured.rmsd.rmsd_A == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_a_broken_run_says_from_which_step(here):
+    run = make_run(here / "run", break_at=30, n=50)
+    event = {"kind": "guard", "step": 600, "time_fs": 300.0, "message": "C0 and H2 <apart>", "monitor": "bond_graph"}
+    (run / "events.jsonl").write_text(json.dumps(event) + "\n")
+    (run / "event-guard-600.extxyz").write_text("")
+    report = analyse(AnalyseConfig(run=run, plots=False)).reports[0]
+    page = (report.folder / "report.html").read_text()
+    assert "from step 600 (300 fs) on" in page and "first at step 600 (300 fs)" in page and report.summary["first_sign"] == {"step": 600, "time_fs": 300.0}
+    assert "C0 and H2 &lt;apart&gt;" in page and "event-guard-600.extxyz" in page and 'data-frame="30"' in page  # all 50 frames are shown
+
+
+def test_a_sound_run_has_no_first_sign(here):
+    assert analyse(AnalyseConfig(run=make_run(here / "run", n=20), plots=False)).summary["runs"][0]["first_sign"] is None
+
+
+def test_what_comes_before_the_damage_is_measured(here):
+    atoms, frames = molecule("CH3OH"), []
+    for k in range(6):
+        atoms.info["time_fs"] = 10.0 * k
+        frames.append(atoms.copy())
+    write("cut.extxyz", frames)
+    text = (here / "cut.extxyz").read_text()
+    (here / "cut.extxyz").write_text(text[: int(0.9 * len(text))])
+    write("other.extxyz", [*frames[:4], molecule("H2O")])
+    for word, n in (("cut.extxyz", 5), ("other.extxyz", 4)):
+        report = analyse(AnalyseConfig(run=word, plots=False)).reports[0]
+        assert report.measured.n_frames == n and "ended before the end" in report.remarks[0]
+
+
+def test_replicas_are_shown_side_by_side_and_pooled(here):
+    for k, temperature in enumerate((270.0, 330.0)):
+        make_run(here / "many" / f"r00{k}", temperature=temperature, n=200)
+    found = analyse(AnalyseConfig(run="many", plots=False))
+    assert [report.folder for report in found.reports] == [Path("many/r000/report"), Path("many/r001/report")]
+    pooled = found.summary["pooled"]["pooled"]["T_K"]
+    assert pooled["mean"] == pytest.approx(300, abs=6) and pooled["error"] > 6  # the spread of the two, not the 3 K of each
+    page = (here / "many" / "report" / "report.html").read_text()
+    assert "Side by side" in page and "r001" in page and "disagree about T" in page
+
+
+def test_runs_of_different_atoms_are_not_pooled(here):
+    write("water.xyz", [molecule("H2O")] * 2)
+    write("methanol.xyz", [molecule("CH3OH")] * 2)
+    found = analyse(AnalyseConfig(run=["water.xyz", "methanol.xyz"], output="out", plots=False))
+    assert found.summary["pooled"]["pooled"] == {} and "not pooled" in (here / "out" / "pooled" / "report.html").read_text()
