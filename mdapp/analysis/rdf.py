@@ -22,6 +22,8 @@ from mdapp.analysis.blocks import BlockMeans
 from mdapp.analysis.chunks import Chunk, System, Trajectory, tally
 from mdapp.analysis.table import write_columns
 
+FALL, WIGGLE = 0.3, 0.05  # of a peak: by how much g falls after one, and what rises by less is noise
+
 
 @dataclass(frozen=True)
 class RadialDistribution:
@@ -38,14 +40,19 @@ class RadialDistribution:
 
     @property
     def shell(self) -> tuple[float, float, float]:
-        """The first shell: where it ends (the first minimum after the highest peak of g, Å), the coordination number there and its error; NaN where g has no minimum."""
-        peak = int(np.argmax(self.g))
-        smooth = np.convolve(np.pad(self.g, 2, mode="edge"), np.ones(5) / 5, mode="valid")
-        after = smooth[peak:]
-        rises = np.flatnonzero((after[1:-1] <= after[:-2]) & (after[1:-1] < after[2:]))
-        if not len(rises):
+        """The first shell: where it ends (the minimum after the first peak of g, Å), the coordination number there and its error; NaN where g has no minimum."""
+        width = max(1, int(round(0.1 / (self.r_A[1] - self.r_A[0]))))  # the mean over 0.2 Å takes the noise out
+        smooth = np.convolve(np.pad(self.g, width, mode="edge"), np.ones(2 * width + 1) / (2 * width + 1), mode="valid")
+        climb = smooth[int(np.argmax(smooth > 1)) :]
+        fallen = np.flatnonzero(np.maximum.accumulate(climb) - climb > FALL * np.maximum.accumulate(climb))
+        if not (smooth > 1).any() or not len(fallen):
             return (np.nan, np.nan, np.nan)
-        k = peak + 1 + int(rises[0])
+        peak = len(smooth) - len(climb) + int(np.argmax(climb[: fallen[0]]))
+        after = smooth[peak:]
+        risen = np.flatnonzero(after - np.minimum.accumulate(after) > WIGGLE * after[0])
+        if not len(risen):
+            return (np.nan, np.nan, np.nan)
+        k = peak + int(np.argmin(after[: risen[0]]))
         return float(self.r_A[k]), float(self.coordination[k]), float(self.coordination_error[k])
 
     def structure_factor(self, k_per_A: np.ndarray, *, window: bool = True) -> np.ndarray:

@@ -239,3 +239,18 @@ def test_chunks_refuse_what_is_no_trajectory():
         torsion_series(frames_of(np.eye(3)[None], [8, 1, 1]))
     with pytest.raises(ValueError, match="No peptide"):
         secondary_structure(frames_of(np.eye(3)[None], [8, 1, 1]))
+
+
+def test_frames_are_read_as_they_are_needed():
+    read = []
+
+    def frames():
+        for frame in frames_of(np.zeros((700, 2, 3)), [6, 6]):
+            read.append(frame.step)
+            yield frame
+
+    sizes = []
+    for chunk in chunks_of(frames()):
+        sizes.append(len(chunk))
+        assert len(read) <= sum(sizes) + 1
+    assert sizes == [256, 256, 188]

@@ -94,3 +94,23 @@ def test_the_graph_alone_gives_the_sequence_and_names_of_real_files(name):
     assert [residue for _, residue, _ in found] == written
     backbone = [(a, b) for (_, residue, a), b in zip(found, atoms.arrays["atomtypes"].tolist()) if residue not in ("ACE", "NME") and b != "H"]
     assert all(a == b for a, b in backbone)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the start structures beside the repository are not here")
+@pytest.mark.parametrize("name", ["chignolin.pdb", "trpcage.pdb", "ww_domain.pdb", "villin_1vii_3frames.pdb", "ace_ala_ala_nme.pdb"])
+def test_shuffled_and_stripped_files_get_back_the_heavy_names_of_every_residue(name):
+    """Elements and coordinates alone, in any order: the names of the file, but for twins (OD1 and OD2) and for what force fields call their caps and ends."""
+    atoms = read_structure(SHARED / name)
+    order = np.random.default_rng(7).permutation(len(atoms))
+    shuffled = atoms[order]
+    found = perceived(shuffled.numbers, find_bonds(shuffled.numbers, shuffled.positions, shuffled.cell.array, shuffled.pbc))
+    aliases = {("ILE", "CD"): "CD1", ("NME", "CH3"): "C", ("ACE", "C1"): "CH3"}
+    written, names = {}, {}
+    for k, (number, residue, atom) in enumerate(found):
+        own, at = atoms.arrays["residuenames"][order[k]].strip(), atoms.arrays["atomtypes"][order[k]].strip()
+        if shuffled.numbers[k] > 1:
+            key = int(atoms.arrays["residuenumbers"][order[k]])
+            written.setdefault(key, set()).add(aliases.get((own, at), at))
+            names.setdefault(key, set()).add(aliases.get((residue, atom), atom))
+    assert names == written and len(names) > 3
+    assert len({number for number, _, _ in found}) == len(names)  # one residue of ours for one of the file's
