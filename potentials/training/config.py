@@ -258,7 +258,7 @@ class TrainConfig:
     rotations: bool = False  # turn each structure at random whenever it is learnt from, for potentials that are not equivariant
     validation_frames: int = 400  # drawn once; all of them at the end
     print_every: int = 50  # steps
-    domain: bool = True  # keep in best.pt what atoms of the training set look like to the potential, so that runs know how far from them they are
+    domain: bool = False  # keep in best.pt what atoms of the training set look like to the potential, so that runs know how far from them they are
     seed: int = 0
     device: str = "cpu"
     dtype: Literal["float32", "float64", "bf16-mixed"] = "float32"  # of the network; positions and sums of energies are float64; the last is refused

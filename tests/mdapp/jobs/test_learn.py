@@ -37,6 +37,7 @@ every = 5
 
 [learn.train]
 max_steps = 4
+domain = true
 batch_size = 4
 validate_every = 4
 
