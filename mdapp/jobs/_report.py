@@ -46,7 +46,8 @@ def header(start: Start, folder: Path | None, first_step: int = 0) -> list[tuple
     frames = f"a frame every {c.every} ({shown_time(c.every * c.timestep)})"
     rows.append(("length", f"{c.steps} steps of {c.timestep:g} fs = {shown_time(c.length_fs)}, {frames}{done}"))
     names = [guard.name for guard in start.guards]
-    rows.append(("guards", f"{', '.join(names) or 'off (non-finite numbers still stop the run)'}; on event: {c.on_event}{f', at most {c.rewinds} times' if c.on_event == 'rewind' else ''}"))
+    rewinds = f", at most {c.rewinds} times" if c.on_event == "rewind" else ""
+    rows.append(("guards", f"{', '.join(names) or 'off (non-finite numbers still stop the run)'}; on event: {c.on_event}{rewinds}"))
     code = ", compiled (a minute the first time; the code is kept for later runs)" if c.compile else ""
     table = getattr(p.calculator, "radial_table", None)
     if table is not None:
@@ -220,11 +221,14 @@ class Numbers:
 
 
 def numbers_of(folder: Path, n_atoms: int) -> Numbers:
-    """Drift and mean temperature from the thermo table on disk, all sessions of the run included."""
+    """Drift and mean temperature from the thermo table on disk, all sessions of the run included; nothing where a guard refused the very first frame."""
     from mdapp.analysis.statistics import equilibrated_from, mean_with_error
     from mdapp.analysis.thermo import thermo_of_columns
     from mdapp.trajectory import load_series
+    from mdapp.trajectory.write import TRAJECTORY
 
+    if not (folder / TRAJECTORY).exists():
+        return Numbers(None, None)
     thermo = thermo_of_columns(load_series(folder).columns, n_atoms)
     if len(thermo) < 3 or thermo.T_K is None:
         return Numbers(None, None)

@@ -17,12 +17,10 @@ from typing import Any
 from mdapp.dynamics._stepper import ASEStepper
 from mdapp.errors import EXIT_STOPPED, Interrupted, OutputError
 from mdapp.frame import Frame
-from mdapp.jobs._charge import stated_multiplicity
 from mdapp.jobs._checkpoints import Checkpoints, physical
 from mdapp.jobs._failure import failure_of, watched
 from mdapp.jobs._live import Live
 from mdapp.jobs._log import Teller
-from mdapp.jobs._long_range import long_range_summary
 from mdapp.jobs._potential import file_hash, first_line, is_out_of_memory
 from mdapp.jobs._memory import out_of_memory_words
 from mdapp.jobs._report import Ending, Speed, ending, numbers_of, versions

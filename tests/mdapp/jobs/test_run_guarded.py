@@ -135,3 +135,12 @@ def test_a_calm_run_of_each_start_raises_no_alarm():
         assert main(["run", f"{start}.xyz", "-p", "ase:jobs.provokers:Led", "--steps", "300", "--temperature", "30", "--friction", "20", "--no-relax-start", "--seed", "1",
                      "--device", "cpu", "--threads", "1", "-q", "-o", f"calm-{start}"]) == 0  # fmt: skip
         assert read_events(Path(f"calm-{start}")) == [], start
+
+
+def test_a_guard_that_refuses_the_first_frame_leaves_a_verdict_and_no_traceback(capsys):
+    molecule("CH3OH").write("methanol.xyz")
+    code = main(["run", "methanol.xyz", "-p", "ase:ase.calculators.emt:EMT", "--guard", "largest-force:warn_eV_per_A=1e-9,stop_eV_per_A=2e-9", "--no-relax-start", "--steps", "10",
+                 "--device", "cpu", "--threads", "1", "-q", "-o", "o"])  # fmt: skip
+    assert code == 4 and "internal error" not in capsys.readouterr().err
+    summary = json.loads(Path("o/summary.json").read_text())
+    assert summary["steps"] == 0 and summary["verdict"] == "stopped" and "largest-force" in summary["why"]
