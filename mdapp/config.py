@@ -121,7 +121,8 @@ class RunConfig(Record):
             why = "nve has no thermostat" if ensemble == "nve" else "with npt the barostat brings its own thermostat"
             raise ValueError(f"thermostat = '{self.thermostat}' does not fit ensemble '{ensemble}': {why}. Leave it out, or use ensemble nvt.")
         if ensemble == "npt":
-            self._set("barostat", chosen("barostat", {"crescale": "c-rescale"}.get(self.barostat or "", self.barostat or "langevin"), [n[4:] for n in known if n.startswith("npt-")]))
+            asked = {"crescale": "c-rescale"}.get(self.barostat or "", self.barostat or "langevin")
+            self._set("barostat", chosen("barostat", asked, [n[4:] for n in known if n.startswith("npt-")]))
             self._set("pressure", 1.0 if self.pressure is None else self.pressure)
         elif ensemble in ("nve", "nvt"):
             for name in ("barostat", "pressure", "flexible", "cell_mask"):

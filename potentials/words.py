@@ -83,7 +83,9 @@ def ase_calculator(text: str, **options: Any) -> Calculator:
     try:
         calculator = kind(**options)
     except Exception as error:
-        raise ValueError(f"'{text}': {class_name}({', '.join(options)}) failed: {error}. It must work without {'further ' if options else ''}arguments; wrap it in a class of yours that does.") from error
+        further = "further " if options else ""
+        raise ValueError(f"'{text}': {class_name}({', '.join(options)}) failed: {error}. It must work without {further}arguments; "
+                         "wrap it in a class of yours that does.") from error
     calculator.elements = None
     calculator.card = Card(level_of_theory=f"whatever {class_name} of {module_name} computes")
     return calculator

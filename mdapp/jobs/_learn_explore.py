@@ -111,8 +111,9 @@ def _minima(config: LearnConfig, start: Atoms, calculator: Any, members: Sequenc
     folder.parent.mkdir(parents=True, exist_ok=True)
     source = folder.with_suffix(".extxyz")
     write_input(source, start)
-    result = minima(MinimaConfig(str(source), tuple(str(m) for m in members), hops=config.explore.hops, walkers=1, output=str(folder), device=config.device,
-                        seed=int(rng.integers(2**31)), threads=config.threads))  # fmt: skip
+    asked = MinimaConfig(str(source), tuple(str(m) for m in members), hops=config.explore.hops, walkers=1, output=str(folder), device=config.device,
+                         seed=int(rng.integers(2**31)), threads=config.threads)  # fmt: skip
+    result = minima(asked)
     if result.exit_code == EXIT_STOPPED:
         raise LoopStopped
     for found in read(folder / "lowest.extxyz", ":"):

@@ -283,4 +283,3 @@ def _theory(word: str) -> str:
     from mdapp.jobs.label import _probe
 
     return str(getattr(getattr(_probe(Recipe(word)), "card", None), "level_of_theory", "")) or word
-
