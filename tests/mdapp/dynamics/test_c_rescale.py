@@ -103,7 +103,7 @@ def test_slope_is_the_derivative_of_the_energy_with_the_volume():
     assert here.slope == pytest.approx((found[0][0] - found[1][0]) / (found[0][1] - found[1][1]), rel=1e-6)
 
 
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("tied", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_molecules_keep_pressure_temperature_and_conserved_energy(tied):
     """The pressure between molecules is what the barostat sees; without ties that of the atoms' virial, which it never sees, has the same mean."""
     atoms = dimers(edge=7.2, symbols="NH" if tied else "NN")

@@ -50,6 +50,7 @@ def test_a_search_leaves_a_library_and_says_what_it_found(argon, capsys):
     assert not list(argon.glob("found/*.tmp")) and not (argon / "found" / "run.lock").exists()
 
 
+@pytest.mark.slow
 def test_the_stored_settings_start_the_same_search_again(argon):
     main(asked("--hops", "12", "-o", "a"))
     assert main(["minima", "--config", "a/run.toml", "-o", "b", "-q"]) == 0

@@ -97,7 +97,7 @@ def test_when_rewinds_are_used_up_the_guard_ends_the_run():
     assert last <= result.summary["failure"]["step"]
 
 
-@pytest.mark.parametrize("cuts", [(130,), (333, 335), (100, 250, 400, 401, 620)])
+@pytest.mark.parametrize("cuts", [pytest.param((130,), marks=pytest.mark.slow), pytest.param((333, 335), marks=pytest.mark.slow), (100, 250, 400, 401, 620)])
 def test_a_rewound_run_that_is_interrupted_equals_one_that_was_not(cuts, monkeypatch):
     from mdapp.jobs import _session
 

@@ -18,6 +18,7 @@ def mdapp(*words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow  # a search, saddles and a page: a quarter of a minute
 def test_dipeptide(tmp_path):
     folder = tmp_path / "dipeptide"
     mdapp("minima", "--config", "examples/minima_dipeptide/run.toml", "--hops", "3", "--walkers", "3", "--threads", "1", "--output", str(folder))

@@ -46,6 +46,7 @@ def test_compiled_code_serves_other_lengths_and_the_next_start(cache, monkeypatc
 
 
 @needs_compiler
+@pytest.mark.slow  # two compilations
 @pytest.mark.filterwarnings("ignore")
 def test_a_file_that_was_cut_short_is_made_anew(cache):
     example = torch.randn(5, 2, dtype=torch.float64), torch.tensor([0, 1, 1, 4])
