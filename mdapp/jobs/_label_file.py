@@ -12,17 +12,16 @@ import csv
 import io
 import json
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdapp.errors import OutputError, RunFolderError
+from mdapp.jobs._appended import whole_frames
 from mdapp.trajectory.files import replacing, sync_open, told, write_text
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-_KEY = re.compile(r"(?:^|\s)structure=(\d+)(?:\s|$)")
 COLUMNS = ("structure", "file", "frame", "reason")
 
 
@@ -53,7 +52,7 @@ class LabelFile:
             self._compare(asked)
         else:
             write_text(self.asked_path, json.dumps(asked, indent=1) + "\n")
-        self.places = _whole_frames(path)
+        self.places = whole_frames(path)
         self._end = max((end for _, end in self.places.values()), default=0)
         with told(path):
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -117,25 +116,3 @@ class LabelFile:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
-
-
-def _whole_frames(path: Path) -> dict[int, tuple[int, int]]:
-    """structure -> (begin, end) in the file; what a killed process left half written ends the list."""
-    places: dict[int, tuple[int, int]] = {}
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return places
-    begin = 0
-    while begin < len(data):
-        lines = data[begin : begin + (1 << 16)].split(b"\n", 2)
-        if len(lines) < 3 or not lines[0].strip().isdigit() or not (found := _KEY.search(lines[1].decode("utf-8", "replace"))):
-            break
-        end = begin
-        for _ in range(int(lines[0]) + 2):
-            end = data.find(b"\n", end) + 1
-            if end == 0:
-                return places
-        places[int(found[1])] = (begin, end)
-        begin = end
-    return places

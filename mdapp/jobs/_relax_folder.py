@@ -13,7 +13,6 @@ import csv
 import io
 import json
 import os
-import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdapp.errors import OutputError, RunFolderError
+from mdapp.jobs._appended import whole_frames
 from mdapp.trajectory.files import replacing, told, write_text
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 STRUCTURES, TABLE, ASKED, UNDER_WAY, LOCK = "relaxed.extxyz", "relaxed.csv", "relax.json", "under-way.npz", "relax.lock"
 COLUMNS = ("structure", "file", "frame", "converged", "steps", "energy_start_eV", "energy_eV", "fmax_eV_A", "stress_max_eV_A3", "moved_A", "bonds_changed",
            "n_imaginary", "descents", "lowest_frequency_cm1", "zero_point_eV", "free_energy_eV", "reason")  # fmt: skip
-_KEY = re.compile(r"(?:^|\s)structure=(\d+)(?:\s|$)")
 
 
 class RelaxFolder:
@@ -80,24 +79,7 @@ class RelaxFolder:
 
     def _recover(self) -> dict[int, tuple[int, int]]:
         """Where the whole structures stand in the file; what a killed process left half written ends the list."""
-        places: dict[int, tuple[int, int]] = {}
-        try:
-            data = (self.path / STRUCTURES).read_bytes()
-        except FileNotFoundError:
-            return places
-        begin = 0
-        while begin < len(data):
-            lines = data[begin : begin + (1 << 16)].split(b"\n", 2)
-            if len(lines) < 3 or not lines[0].strip().isdigit() or not (found := _KEY.search(lines[1].decode("utf-8", "replace"))):
-                break
-            end = begin
-            for _ in range(int(lines[0]) + 2):
-                end = data.find(b"\n", end) + 1
-                if end == 0:
-                    return places
-            places[int(found[1])] = (begin, end)
-            begin = end
-        return places
+        return whole_frames(self.path / STRUCTURES)
 
     def keep(self, structure: int, atoms: Atoms) -> None:
         """A structure that has ended; whole in the file when this returns, or not there at all."""
