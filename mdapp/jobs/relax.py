@@ -99,6 +99,8 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     set_threads(config.threads, max(len(source.atoms) for source in sources if source.atoms is not None), config.compile)
     dtype = config.dtype or ("float64" if config.frequencies and not config.potential[0].startswith("ase:") else None)
     potential = load(config.potential, device, dtype, config.long_range_cutoff, config.compile, config.electrostatics, config.radial_table, config.cuda_graphs)
+    if config.cell and "stress" not in potential.provides:
+        raise UserError(f"{potential.title} provides {' and '.join(potential.provides)}, and no stress, which the relaxation of a cell needs. Leave out --cell.")
     if many:
         summary, exit_code = relax_many(config, sources, potential, screen)
         return RelaxResult((), exit_code, summary)
