@@ -181,7 +181,7 @@ def test_npt_keeps_pressure_temperature_and_its_conserved_energy(name, flexible)
             frames.append(stepper.frame(full=True))
             pressures.append(frames[-1].pressure / PER_BAR)
     mean, error = mean_and_error(pressures)
-    assert error < 60 and abs(mean - 1000) < 5 * error
+    assert error < (60 if name == "npt-c-rescale" else 40) and abs(mean - 1000) < 5 * error
     mean, error = mean_and_error([f.temperature_K for f in frames])
     assert abs(mean - 40) < max(4 * error, 2.0)
     conserved = np.array([f.conserved_energy for f in frames])
