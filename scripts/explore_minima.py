@@ -33,7 +33,6 @@ POTENTIAL = "so3krates.pt"
 PEPTIDES = {"A": "Ac-Ala-NHMe", "AAA": "Ac-Ala3-NHMe"}
 # where ab initio calculations find the minima of Ac-Ala-NHMe, phi and psi in degrees, rounded (they differ by some degrees from method to method): R. Vargas,
 # J. Garza, B. P. Hay and D. A. Dixon, J. Phys. Chem. A 106, 3213 (2002); T. Head-Gordon et al., J. Am. Chem. Soc. 113, 5989 (1991)
-PUBLISHED = {"C7eq": (-83, 78), "C5": (-161, 155), "C7ax": (73, -54), "beta2": (-130, 25), "alphaL": (64, 30), "alphaP": (-168, -37)}
 SAME = 0.25  # Å, a minimum that the reference moves by no more is the same conformer
 KINDS = (0.1, 0.25, 0.5)  # Å, shares that are told
 
@@ -83,10 +82,8 @@ def dipeptide(asked: argparse.Namespace) -> None:
     rows = []
     for name, k in view.lowest_of_each_region().items():
         phi, psi = float(view.angles.phi_deg[k, 0]), float(view.angles.psi_deg[k, 0])
-        published = PUBLISHED.get(name)
         rows.append({"basin": name, "minimum": k, "phi_deg": round(phi, 1), "psi_deg": round(psi, 1), "above_lowest_eV": round(float(view.above[k]), 4),
-                     "above_lowest_kcal_mol": round(23.060548 * float(view.above[k]), 2), "visits": int(view.visits[k]),
-                     "published_phi_deg": published[0] if published else "", "published_psi_deg": published[1] if published else ""})
+                     "above_lowest_kcal_mol": round(23.060548 * float(view.above[k]), 2), "visits": int(view.visits[k])})
     write_rows(RESULTS / "explore_basins.csv", rows)
     print(table([list(r.values()) for r in rows], list(rows[0])))
     found = report.summary
