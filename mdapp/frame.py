@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+OF_ALL = ("dipole",)  # vectors (3,) among the extras that belong to the whole system
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -27,7 +29,7 @@ class Frame:
     stress: np.ndarray | None = None  # (6,) Voigt xx yy zz yz xz xy, of the potential, positive under tension
     pressure: float | None = None  # kinetic part included, eV/Å³, positive under compression
     spread: float | None = None  # disagreement of a committee, eV/Å
-    extras: dict[str, np.ndarray] = field(default_factory=dict)  # per-atom quantities of the potential, e.g. charges
+    extras: dict[str, np.ndarray] = field(default_factory=dict)  # further results of the potential: by atom, such as charges, or of the whole (`OF_ALL`)
 
     @property
     def velocities(self) -> np.ndarray:

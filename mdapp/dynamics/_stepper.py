@@ -12,12 +12,12 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from mdapp.dynamics._base import Ensemble, degrees_of_freedom_of, potential_energy, require_steerable
 from mdapp.dynamics._constraints import NotSolved, held_bonds, n_bonds_held
-from mdapp.frame import Frame, named
+from mdapp.frame import OF_ALL, Frame, named
 from mdapp.observables import kinetic_energy, pressure, temperature_K
 
 STILLED = 100  # steps between two times that an ensemble which multiplies momenta takes out the motion of the whole
 RUNAWAY_A = 1.5  # no atom of a sound run moves so far in one step; after such a leap the next call of the potential may never return
-PER_ATOM = ("charges", "dipoles", "magmoms")  # results of the calculator that a written frame carries along
+PER_ATOM = ("charges", "dipoles", "magmoms")  # results of the calculator that a written frame carries along, with those of the whole system
 DOUBTS = ("forces_spread", "domain_distance", "energy_spread", "extrapolations", "overshoot")  # what a potential says of its own uncertainty: in every frame, for the guards
 
 
@@ -193,8 +193,8 @@ class ASEStepper:
 
     def _extras(self, full: bool) -> dict[str, np.ndarray]:
         results = getattr(self.atoms.calc, "results", {})
-        found = {name: np.array(results[name], float) for name in (PER_ATOM + DOUBTS if full else DOUBTS) if results.get(name) is not None}
-        return {name: values for name, values in found.items() if values.shape[:1] in ((), (len(self.atoms),))}
+        found = {name: np.array(results[name], float) for name in (PER_ATOM + OF_ALL + DOUBTS if full else DOUBTS) if results.get(name) is not None}
+        return {name: values for name, values in found.items() if (values.shape == (3,) if name in OF_ALL else values.shape[:1] in ((), (len(self.atoms),)))}
 
     def _explosion(self) -> Exploded:
         for what in ("positions", "momenta"):

@@ -138,8 +138,15 @@ def _frame(atoms: Atoms, number: int, path: Path, time_fs: float | None = None) 
         numbers=atoms.numbers.copy(), masses=masses, positions=atoms.positions.copy(), momenta=momenta,
         forces=np.asarray(results.get("forces", np.full((n, 3), np.nan)), dtype=float), cell=atoms.cell.array.copy(), pbc=atoms.pbc.copy(),
         potential_energy=_number(results.get("energy"), np.nan), kinetic_energy=kinetic, temperature_K=kinetic / (1.5 * n * units.kB), conserved_energy=np.nan,
-        stress=np.asarray(stress, dtype=float) if stress is not None and np.shape(stress) == (6,) else None,
+        stress=np.asarray(stress, dtype=float) if stress is not None and np.shape(stress) == (6,) else None, extras=_extras(atoms, results),
     )  # fmt: skip
+
+
+def _extras(atoms: Atoms, results: dict) -> dict[str, np.ndarray]:
+    """Charges of the atoms and the dipole, where a file holds them as results or as plain columns and numbers."""
+    found = {"charges": results.get("charges", atoms.arrays.get("charges")), "dipole": results.get("dipole", atoms.info.get("dipole"))}
+    shapes = {"charges": (len(atoms),), "dipole": (3,)}
+    return {name: np.asarray(value, dtype=float) for name, value in found.items() if value is not None and np.shape(value) == shapes[name]}
 
 
 def _number(value, otherwise: float) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from ase import units
 from ase.geometry import cell_to_cellpar, cellpar_to_cell
 
-from mdapp.frame import Frame
+from mdapp.frame import OF_ALL, Frame
 
 NM = 0.1  # per Å
 PS = 1e-3  # per fs
@@ -117,7 +117,7 @@ def record_of(frame: Frame, layout: Layout, order: np.ndarray) -> np.ndarray:
                 record[name] = np.nan
             else:
                 value = np.asarray(value)
-                record[name] = value[order] if len(value.shape) and value.shape[0] == layout.n_atoms else value
+                record[name] = value[order] if _by_atom(name, value, layout.n_atoms) else value
     return record
 
 
@@ -160,7 +160,7 @@ def frame_of(record: np.ndarray, constants: Constants) -> Frame:
     for name in (n for n in names if n.startswith("extra_")):
         value = np.array(record[name])
         if np.isfinite(value).all():
-            extras[name[6:]] = value[back] if value.shape[:1] == (len(back),) else value
+            extras[name[6:]] = value[back] if _by_atom(name, value, len(back)) else value
     return replace(frame, extras=extras) if extras else frame
 
 
@@ -174,6 +174,11 @@ def to_standard(cell: np.ndarray) -> np.ndarray | None:
     turn = np.linalg.solve(cell, standard)
     u, _, vt = np.linalg.svd(turn)  # exactly orthogonal
     return u @ vt
+
+
+def _by_atom(name: str, value: np.ndarray, n_atoms: int) -> bool:
+    """Has an extra (field `name`) one row for each atom? A dipole has three numbers, of water too."""
+    return name.removeprefix("extra_") not in OF_ALL and value.shape[:1] == (n_atoms,)
 
 
 def _is_box(frame: Frame) -> bool:

@@ -297,6 +297,22 @@ def test_written_frames_of_a_box_carry_stress_and_pressure():
     assert got[1].pressure == pytest.approx(expected, rel=1e-10) and abs(got[1].pressure / PER_BAR) > 1
 
 
+def test_written_frames_carry_charges_and_the_dipole_of_the_whole():
+    class Charged(Morse):
+        def calculate(self, atoms=None, *args, **kwargs):
+            super().calculate(atoms, *args, **kwargs)
+            charges = np.linspace(-1.0, 1.0, len(atoms))
+            self.results |= {"charges": charges, "dipole": charges @ atoms.positions}
+
+    atoms = methanol()
+    atoms.calc = Charged(atoms)
+    stepper = stepper_of(atoms)
+    stepper.step()
+    assert not {"charges", "dipole"} & set(stepper.frame().extras)
+    found = stepper.frame(full=True)
+    np.testing.assert_allclose(found.extras["dipole"], found.extras["charges"] @ found.positions, rtol=1e-12)
+
+
 def test_a_free_molecule_has_no_pressure():
     got = []
     simulate(stepper_of(), 1, sinks=[got.append])

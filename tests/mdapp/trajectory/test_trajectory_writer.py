@@ -37,6 +37,18 @@ def test_frames_come_back_as_they_were(tmp_path, atoms, full):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["trajectory.h5"]
 
 
+def test_the_dipole_of_three_atoms_is_no_row_for_each_of_them(tmp_path):
+    atoms = shuffled_water()[[0, 4, 2]]  # H, O, H: stored in another order
+    atoms.numbers = [1, 8, 1]
+    dipole, charges = np.array([0.1, 0.2, 0.3]), np.array([0.4, -0.8, 0.4])
+    with TrajectoryWriter(tmp_path, topology(atoms), "run") as writer:
+        for step in range(3):
+            writer(replace(frame(atoms, step), extras={"charges": charges, "dipole": step * dipole}))
+    for step, found in enumerate(read_frames(tmp_path)):
+        np.testing.assert_allclose(found.extras["dipole"], step * dipole, rtol=1e-6)
+        np.testing.assert_allclose(found.extras["charges"], charges, rtol=1e-6)
+
+
 def test_mdtraj_opens_it_in_its_own_units(tmp_path):
     atoms = ethanol(periodic=True)
     write_run(tmp_path, atoms, (0, 10, 20))
