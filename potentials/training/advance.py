@@ -17,6 +17,7 @@ from potentials.training.distributed import Workers, joined_loss, sum_gradients
 from potentials.training.evaluate import Predict
 from potentials.training.kalman import KalmanFilter
 from potentials.training.loss import Prediction, loss, weights_at
+from potentials.training.observations import observe
 from potentials.training.optimiser import build_optimiser, update
 from potentials.training.state import TrainingError
 
@@ -66,9 +67,9 @@ def refuse_what_cannot_be(config: TrainConfig, workers: Workers, n_frames: int) 
         raise TrainingError(f"[train.optimiser]: {name} runs in one process; start mdapp train without torchrun.")
     if name == "lbfgs" and config.batch_size is not None and config.batch_size < n_frames:
         raise TrainingError(f"[train.optimiser]: lbfgs needs all {n_frames} training frames in one batch, or its line search chases noise; set batch_size = {n_frames}.")
-    extra = [t for t in ("stress", "charges", "dipole") if getattr(config.loss, t) > 0]
+    extra = [t for t in ("charges", "dipole") if getattr(config.loss, t) > 0]
     if name == "kalman" and (extra or config.loss.kind != "mse"):
-        raise TrainingError(f"[train.loss]: kalman learns from squared errors of energies and forces; leave out {', '.join(extra) or 'kind'}.")
+        raise TrainingError(f"[train.loss]: kalman learns from squared errors of energies, forces and stress; leave out {', '.join(extra) or 'kind'}.")
 
 
 def advancing(config: TrainConfig, potential: Potential, optimiser: torch.optim.Optimizer, predict: Predict, workers: Workers) -> Advance:
@@ -112,39 +113,14 @@ def _line_searched(config: LossConfig, optimiser: torch.optim.LBFGS, predict: Pr
 
 
 def _filtered(config: LossConfig, potential: Potential, filter: KalmanFilter, predict: Predict, seed: int) -> Advance:
-    """Energies of the batch and some components of its forces are observed together."""
-    unit = float(getattr(potential, "energy_unit", 1.0))
-    k = filter.config
+    """Energies of the batch, some components of its forces and its stresses are observed together."""
 
     def advance(batch: Batch | None, progress: float) -> Step:
         assert batch is not None
-        prediction, weights = predict(batch.graph), weights_at(config, progress)
+        prediction = predict(batch.graph)
         value = loss(prediction, batch, config, progress).detach()
-        per = batch.atom_counts if config.energy_per == "atom" else torch.ones_like(batch.atom_counts)
-        labelled = torch.isfinite(batch.energy)
-        scale = weights["energy"] ** 0.5 / unit / per[labelled]
-        seen, wanted = [prediction.energy[labelled] * scale], [batch.energy[labelled] * scale]
-        if config.learns_forces and prediction.forces is not None:
-            predicted, label = prediction.forces.flatten(), batch.forces.flatten()
-            chosen = _drawn((label - predicted.detach()), k.forces_per_update, k.force_threshold, torch.Generator().manual_seed(1_000_003 * seed + filter.updates))
-            size = (weights["forces"] * len(batch.energy) / max(len(chosen), 1)) ** 0.5 / unit
-            seen.append(predicted[chosen] * size)
-            wanted.append(label[chosen] * size)
-        y, label = torch.cat(seen), torch.cat(wanted)
-        rows = torch.autograd.grad(y, filter.parameters, torch.eye(len(y), dtype=y.dtype, device=y.device), is_grads_batched=True, allow_unused=True)
-        flat = [(torch.zeros(len(y), p.numel(), device=y.device) if g is None else g.flatten(1)).double() for g, p in zip(rows, filter.parameters)]
-        return Step(prediction, value, filter.update(torch.cat(flat, 1), (label - y).detach()))
+        draw = torch.Generator().manual_seed(1_000_003 * seed + filter.updates)
+        jacobian, error = observe(potential, filter.parameters, prediction, batch, config, weights_at(config, progress), filter.config, draw)
+        return Step(prediction, value, filter.update(jacobian, error))
 
     return advance
-
-
-def _drawn(error: Tensor, n: int, threshold: float, generator: torch.Generator) -> Tensor:
-    """Indices of n components with a label, those first whose error is above `threshold` RMSE."""
-    there = torch.nonzero(torch.isfinite(error))[:, 0]
-    if n == 0 or len(there) <= n:
-        return there
-    order = there[torch.randperm(len(there), generator=generator).to(there.device)]
-    if threshold > 0:
-        size = error[order].abs()
-        order = order[torch.argsort((size <= threshold * size.square().mean().sqrt()).to(torch.int8), stable=True)]
-    return torch.sort(order[:n])[0]
