@@ -1,15 +1,18 @@
 """How long do trajectories hold? A potential on many structures at many temperatures, and the survival curve.
 
     python scripts/stability_study.py POTENTIAL... --structures A.xyz B.pdb --temperatures 300 500 --time 5ps --output FOLDER
+    python scripts/stability_study.py so3krates.pt --structures *.xyz --time 1ns --compile --slice 2min --wall-time 3h --output FOLDER --results
 
 Each run is `mdapp run` with all guards, in a folder of its own under FOLDER. Called again, the script leaves finished runs as they are, goes on with interrupted
-ones, and lengthens finished ones where more time is asked for. A run has failed when a guard stopped it; one that reached its end is censored. Structures that a
-potential does not know are left out by name. FOLDER/survival.csv has a line for each run, FOLDER/survival.png the curves by Kaplan and Meier with their 95 % bands
-(Greenwood, on the log-log scale); `--results` puts both into scripts/results too.
+ones, and lengthens finished ones where more time is asked for. A run has failed when a guard stopped it; one that reached its end, or the end of the time for
+the study, is censored. Structures that a potential does not know are left out by name. FOLDER/survival.csv has a line for each run, FOLDER/survival.png the curves
+and how far each run came; `--results` puts both into scripts/results too, in place of what stood there of the same potentials.
 
-`--most 100` lets no run be longer than 100 atoms times ps: large structures run shorter. A PDB file does not state its charge: `--charge chignolin=-2`.
+With `--slice` the runs take turns: each goes on for so long by the clock, then the next one, round after round, so that a study that is cut short at any moment knows
+something of every structure. `--wall-time` ends the study at a whole step, table and figure included. `--most 100` lets no run be longer than 100 atoms times
+ps: large structures run shorter. A PDB file does not state its charge: `--charge chignolin=-2`.
 
-E. L. Kaplan and P. Meier, J. Am. Stat. Assoc. 53, 457 (1958). The units of the table are those of X. Fu et al., Trans. Mach. Learn. Res. (2023).
+The units of the table are those of X. Fu et al., Trans. Mach. Learn. Res. (2023).
 """
 from __future__ import annotations
 
@@ -17,16 +20,16 @@ import argparse
 import csv
 import json
 import sys
-import warnings
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from _survival import draw, groups_of, kaplan_meier
 
 from mdapp.config import ResumeConfig, RunConfig
-from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_STOPPED, UserError
+from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_STOPPED, Interrupted, UserError
 from mdapp.jobs.resume import resume
 from mdapp.jobs.run import run
 from mdapp.quantities import quantity
@@ -50,11 +53,12 @@ class Trial:
         return f"{Path(self.potential).stem}/{self.structure.name}-{self.temperature_K:g}K-{self.seed}"
 
 
-def one(trial: Trial, folder: Path, time_fs: float, **options: Any) -> dict[str, Any]:
+def one(trial: Trial, folder: Path, time_fs: float, wall_time: float | None = None, **options: Any) -> dict[str, Any]:
     """A run, or what is left to do of it; its summary.
 
     Parameters
     ----------
+    wall_time : seconds by the clock after which it ends for this time, start included.
     options : further keys of `RunConfig`, for a run that has not begun.
 
     Raises
@@ -66,11 +70,11 @@ def one(trial: Trial, folder: Path, time_fs: float, **options: Any) -> dict[str,
         found = json.loads(summary.read_text(encoding="utf-8"))
         if found["exit_code"] == EXIT_GUARD or (found["exit_code"] == EXIT_FINISHED and found["steps"] >= steps):
             return found
-        return resume(ResumeConfig(str(folder), steps=max(steps, found["steps"]))).summary
+        return resume(ResumeConfig(str(folder), steps=max(steps, found["steps"]), wall_time=wall_time)).summary
     if (folder / "run.toml").exists():
-        return resume(ResumeConfig(str(folder))).summary
+        return resume(ResumeConfig(str(folder), steps=steps, wall_time=wall_time)).summary
     return run(RunConfig(structure=str(trial.structure), potential=(trial.potential,), temperature=trial.temperature_K, steps=steps, seed=trial.seed,
-                         charge=trial.charge, output=str(folder), **options)).summary  # fmt: skip
+                         charge=trial.charge, output=str(folder), wall_time=wall_time, **options)).summary  # fmt: skip
 
 
 def row_of(trial: Trial, summary: dict[str, Any]) -> dict[str, Any]:
@@ -81,62 +85,7 @@ def row_of(trial: Trial, summary: dict[str, Any]) -> dict[str, Any]:
             "temperature_K": trial.temperature_K, "seed": trial.seed, "time_ps": failure.get("time_ps", summary["time_ps"]), "failed": int(bool(failure)),
             "cause": failure.get("monitor", ""), "at": atoms, "warned": " ".join(sorted(summary["warnings"])), "largest_bond_deviation_A": deviation.get("largest_A"),
             "first_beyond_0.5_A_ps": deviation.get("first_beyond_0.5_A_ps"), "drift_meV_atom_ps": summary.get("drift_meV_atom_ps"),
-            "verdict": summary["verdict"], "reason": failure.get("reason", "")}  # fmt: skip
-
-
-def kaplan_meier(times: np.ndarray, failed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The share that survives beyond each time of a failure, and the bounds that hold it with 95 %.
-
-    Parameters
-    ----------
-    times : (n,) when each run failed or ended.
-    failed : (n,) bool; False where it was still sound.
-
-    Returns
-    -------
-    Times (n + 1 at most,) from 0 on, the share, its lower and its upper bound. Where all that were left have failed nothing bounds the share from below.
-    """
-    from scipy import stats
-
-    curve = stats.ecdf(stats.CensoredData.right_censored(np.asarray(times, float), ~np.asarray(failed, bool))).sf
-    with warnings.catch_warnings():  # the formula says nothing where the share is 0 or 1
-        warnings.simplefilter("ignore", RuntimeWarning)
-        band = curve.confidence_interval(0.95, method="log-log")
-    at, share = np.append(0.0, curve.quantiles), np.append(1.0, curve.probabilities)
-    low = np.where(share == 1.0, 1.0, np.nan_to_num(np.append(1.0, band.low.probabilities), nan=0.0))
-    high = np.append(1.0, band.high.probabilities)
-    high[(share == 1.0)] = 1.0
-    for k in np.flatnonzero(np.isnan(high)):  # all that were left have failed: no higher than before
-        high[k] = high[k - 1]
-    return at, share, low, high
-
-
-def groups_of(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, float], tuple[np.ndarray, np.ndarray]]:
-    """Times in ps and failures (n_runs,) each, by potential and temperature."""
-    keys = dict.fromkeys((r["potential"], r["temperature_K"]) for r in rows)
-    chosen = {key: [r for r in rows if (r["potential"], r["temperature_K"]) == key] for key in keys}
-    return {key: (np.array([r["time_ps"] for r in group], float), np.array([bool(r["failed"]) for r in group])) for key, group in chosen.items()}
-
-
-def draw(rows: Sequence[dict[str, Any]], path: Path) -> Path:
-    """Survival by potential and temperature."""
-    from mdapp.plots import style
-
-    colours = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.SKY, style.PURPLE, style.BLACK)
-    groups = groups_of(rows)
-    with style.look():
-        figure, axes = style.panel(9.5 if len(groups) > 3 else 6.8, 3.8)
-        for colour, ((potential, temperature), (times, failed)) in zip(colours * len(groups), groups.items()):
-            t, share, low, high = kaplan_meier(times, failed)
-            t, share, low, high = np.append(t, times.max()), np.append(share, share[-1]), np.append(low, low[-1]), np.append(high, high[-1])
-            axes.step(t, share, where="post", color=colour, label=f"{potential}, {temperature:g} K ({int(failed.sum())} of {len(times)} failed)")
-            if failed.any():
-                axes.fill_between(t, low, high, step="post", color=colour, alpha=0.12, linewidth=0)
-            ended = np.searchsorted(t, times[~failed], side="right") - 1
-            axes.plot(times[~failed], share[ended], "|", color=colour, markersize=9)
-        axes.set(xlabel="time / ps", ylabel="share of runs still sound", ylim=(-0.03, 1.05), xlim=(0, None), title="Survival (Kaplan-Meier, 95 %; ticks: ended sound)")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0)) if len(groups) > 3 else axes.legend(loc="lower left")
-        return style.save(figure, path)
+            "verdict": summary["verdict"], "potential_sha256": summary["potential_sha256"][:12], "reason": failure.get("reason", "")}  # fmt: skip
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
@@ -176,6 +125,88 @@ def natoms(path: Path) -> int:
     return len(read_structure(path))
 
 
+@dataclass
+class Study:
+    """The runs of a study, in turns.
+
+    Parameters
+    ----------
+    slice_s : seconds of one turn; None: each run goes on to its end.
+    until : `time.monotonic()` at which the study ends.
+    """
+
+    output: Path
+    options: dict[str, Any]
+    slice_s: float | None = None
+    until: float = float("inf")
+
+    def __post_init__(self):
+        self.rows: dict[Trial, dict[str, Any]] = {}
+        self.turns: dict[Trial, float] = {}  # s; longer than the slice where compiling alone took longer
+
+    def all_turns(self, lengths_fs: dict[Trial, float]) -> None:
+        """Round after round, until every run is at its end or the time is up. The table on the disk is that of the last turn, and knows of earlier calls."""
+        for trial in lengths_fs:
+            path = self.output / trial.name / "summary.json"
+            if path.exists():
+                self.rows[trial] = row_of(trial, json.loads(path.read_text(encoding="utf-8")))
+        left = list(lengths_fs)
+        while left:
+            waiting = []
+            for trial in left:
+                if time.monotonic() >= self.until:
+                    print(f"The time for the study is up; {len(left)} of {len(lengths_fs)} runs are not at their end. Call again to go on.", flush=True)
+                    return
+                if not self.turn(trial, lengths_fs[trial]):
+                    waiting.append(trial)
+            left = waiting
+
+    def turn(self, trial: Trial, length_fs: float) -> bool:
+        """One turn of a run; is it at its end?"""
+        turn_s = self.turns.setdefault(trial, self.slice_s or float("inf"))
+        turn_s = min(turn_s, max(1.0, self.until - time.monotonic()))
+        try:
+            summary = one(trial, self.output / trial.name, length_fs, turn_s if turn_s < float("inf") else None, **self.options)
+        except Interrupted as error:
+            if "wall-time" not in str(error):
+                sys.exit(f"{error} Call again to go on.")
+            self.turns[trial] *= 2  # it was being compiled
+            return False
+        except UserError as error:
+            print(f"{trial.name}: left out. {error}", flush=True)
+            self.rows.pop(trial, None)
+            return True
+        self.rows[trial] = row_of(trial, summary)
+        write(self.output / "survival.csv", list(self.rows.values()))
+        ended = summary["exit_code"] != EXIT_STOPPED
+        print(f"{trial.name}: {summary['verdict'] if ended else 'so far'} at {self.rows[trial]['time_ps']:.3g} ps {self.rows[trial]['reason']}", flush=True)
+        self.turns[trial] *= 1 if summary["session_steps"] else 2
+        if not ended and "wall-time" not in summary["why"]:
+            print(f"interrupted in {trial.name}; call again to go on", flush=True)
+            sys.exit(EXIT_STOPPED)
+        return ended
+
+
+def keep(rows: list[dict[str, Any]], threads: int, device: str) -> None:
+    """Table and figure to scripts/results; what stood there of other potentials stays."""
+    from _bench import RESULTS, environment
+
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / "survival.csv"
+    where = {name: value for name, value in environment(threads, device).items() if name in ("date", "commit", "torch", "device")}
+    new, others = [{**where, **row} for row in rows], []
+    if path.exists():
+        with path.open(newline="") as file:
+            others = [{name: row.get(name, "") for name in new[0]} for row in csv.DictReader(file) if row["potential"] not in {r["potential"] for r in rows}]
+    write(path, [*others, *new])
+    draw([*others, *new], RESULTS / "survival.png")
+
+
+def seconds(text: str) -> float:
+    """'90', '2min', '01:30:00'."""
+    return quantity(text, "s", "time")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("potential", nargs="+")
@@ -185,6 +216,8 @@ def main() -> None:
     parser.add_argument("--charge", action="append", default=[], metavar="STRUCTURE=Q", help="total charge in e, where a file states none")
     parser.add_argument("--time", default="10ps", help="of each run")
     parser.add_argument("--most", type=float, default=float("inf"), metavar="ATOMS*PS", help="no run is longer than this over its number of atoms")
+    parser.add_argument("--slice", type=seconds, metavar="TIME", help="by the clock, after which the next run has its turn: 60, 2min")
+    parser.add_argument("--wall-time", type=seconds, default=float("inf"), metavar="TIME", help="by the clock, for the whole study: 1800, 3h, 02:30:00")
     parser.add_argument("--timestep", type=float, default=0.5, help="fs")
     parser.add_argument("--every", type=int, default=100, help="steps between two frames")
     parser.add_argument("--device", default="cpu")
@@ -196,31 +229,15 @@ def main() -> None:
     time_fs = quantity(asked.time, "fs", "time")
     options = {"timestep": asked.timestep, "every": asked.every, "device": asked.device, "threads": asked.threads, "compile": asked.compile}
     asked.output.mkdir(parents=True, exist_ok=True)
-    trials, rows = trials_of(asked), []
-    for k, trial in enumerate(trials, 1):
-        try:
-            length_fs = min(time_fs, 1000 * asked.most / natoms(trial.structure))
-            summary = one(trial, asked.output / trial.name, length_fs, **options)
-        except UserError as error:
-            print(f"{k}/{len(trials)} {trial.name}: left out. {error}", flush=True)
-            continue
-        if summary["exit_code"] == EXIT_STOPPED:
-            print(f"interrupted in {trial.name}; call again to go on", flush=True)
-            sys.exit(EXIT_STOPPED)
-        rows.append(row_of(trial, summary))
-        print(f"{k}/{len(trials)} {trial.name}: {summary['verdict']} at {rows[-1]['time_ps']:.3g} ps {rows[-1]['reason']}", flush=True)
-        write(asked.output / "survival.csv", rows)
+    study = Study(asked.output, options, asked.slice, time.monotonic() + asked.wall_time)
+    study.all_turns({trial: min(time_fs, 1000 * asked.most / natoms(trial.structure)) for trial in trials_of(asked)})
+    rows = list(study.rows.values())
     if not rows:
         sys.exit("No structure could be run.")
     say(rows)
     print(f"{asked.output}/survival.csv and {draw(rows, asked.output / 'survival.png')}")
     if asked.results:
-        from _bench import RESULTS, environment
-
-        RESULTS.mkdir(exist_ok=True)
-        where = {name: value for name, value in environment(asked.threads, asked.device).items() if name in ("date", "commit", "torch", "device")}
-        write(RESULTS / "survival.csv", [{**where, **row} for row in rows])
-        draw(rows, RESULTS / "survival.png")
+        keep(rows, asked.threads, asked.device)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The studies of how long potentials hold, in a short mode: survival, what is left to do, and the chemist who sees every step."""
 import csv
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,6 +64,71 @@ def test_a_study_goes_on_where_it_was_and_leaves_out_what_the_potential_does_not
     assert study(monkeypatch, *words, "--time", "400fs") == rows and Path("study/lj/ar.xyz-20K-1/trajectory.h5").stat().st_mtime_ns == stamp
     longer = study(monkeypatch, *words, "--time", "1ps", "--most", "9.1")  # 13 atoms: 0.7 ps
     assert float(longer[0]["time_ps"]) == pytest.approx(0.7) and Path("study/lj/ar.xyz-20K-1/trajectory.h5").stat().st_mtime_ns > stamp
+
+
+def test_runs_take_turns_and_a_study_that_is_cut_knows_of_every_structure(monkeypatch, capsys):
+    """By a clock of the test: the second run fails in its second turn; the time is up before the third, and the next call goes on."""
+    import stability_study
+    from stability_study import Study, Trial
+
+    clock, done = [0.0], {}
+    monkeypatch.setattr(stability_study, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def turn(trial, folder, length_fs, wall_time, **options):
+        clock[0] += wall_time
+        done[trial] = done.get(trial, 0.0) + 0.1 * wall_time
+        failure = {"time_ps": done[trial], "monitor": "bond-graph", "reason": "broken", "atoms": []} if trial.structure.name == "b.xyz" and done[trial] > 15 else None
+        ended = failure is not None or done[trial] >= length_fs / 1000
+        summary = {"n_atoms": 3, "charge": 0, "time_ps": done[trial], "failure": failure, "warnings": {}, "verdict": "sound", "potential_sha256": "0" * 64, "session_steps": 5,
+                   "exit_code": 4 if failure else 0 if ended else 3, "why": "interrupted by the wall-time limit"}  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "summary.json").write_text(json.dumps(summary))
+        return summary
+
+    monkeypatch.setattr(stability_study, "one", turn)
+    trials = {Trial("lj", Path(name), 300.0, 1): 50_000.0 for name in ("a.xyz", "b.xyz", "c.xyz")}
+
+    def call(until):
+        study = Study(Path("study"), {}, 100.0, clock[0] + until)
+        study.all_turns(trials)
+        with open("study/survival.csv", newline="") as file:
+            assert len(list(csv.DictReader(file))) == len(study.rows)
+        return {trial.structure.name: (round(row["time_ps"]), row["failed"]) for trial, row in study.rows.items()}
+
+    Path("study").mkdir()
+    assert call(650.0) == {"a.xyz": (25, 0), "b.xyz": (20, 1), "c.xyz": (20, 0)} and "2 of 3 runs are not at their end" in capsys.readouterr().out
+    assert call(100.0) == {"a.xyz": (35, 0), "b.xyz": (20, 1), "c.xyz": (20, 0)}, "what earlier calls found stays in the table"
+    capsys.readouterr()
+    assert call(1e9) == {"a.xyz": (55, 0), "b.xyz": (30, 1), "c.xyz": (50, 0)} and "not at their end" not in capsys.readouterr().out
+
+
+def test_a_turn_ends_by_the_clock_and_the_next_goes_on():
+    """However slow the machine: a turn that was too short to begin in is longer the next time."""
+    from stability_study import Study, Trial
+
+    Icosahedron("Ar", 2, latticeconstant=5.4).write("ar.xyz")
+    Path("study").mkdir()
+    study, trial = Study(Path("study"), {"timestep": 4.0, "every": 10, "device": "cpu", "threads": 1}, 0.3), Trial("lj", Path("ar.xyz"), 20.0, 1)
+    times = []
+    while len(times) < 2:
+        assert not study.turn(trial, 1e9)
+        if trial in study.rows and (not times or study.rows[trial]["time_ps"] > times[-1]):
+            times.append(study.rows[trial]["time_ps"])
+    assert 0 < times[0] < times[1]
+
+
+def test_results_keep_other_potentials_and_replace_the_same_one(monkeypatch):
+    import _bench
+    import stability_study
+
+    monkeypatch.setattr(_bench, "RESULTS", Path("results").resolve())
+    row = {"potential": "one", "structure": "a.xyz", "atoms": 3, "charge": 0, "temperature_K": 300.0, "seed": 1, "time_ps": 2.0, "failed": 0, "verdict": "sound"}
+    stability_study.keep([row, {**row, "structure": "b.xyz"}], 1, "cpu")
+    stability_study.keep([{**row, "potential": "two", "failed": 1}], 1, "cpu")
+    stability_study.keep([{**row, "time_ps": 7.0}], 1, "cpu")
+    with open("results/survival.csv", newline="") as file:
+        found = [(r["potential"], r["structure"], float(r["time_ps"]), r["failed"]) for r in csv.DictReader(file)]
+    assert found == [("two", "a.xyz", 2.0, "1"), ("one", "a.xyz", 7.0, "0")] and Path("results/survival.png").exists()
 
 
 def test_a_charge_for_a_structure_that_is_not_there_is_refused(monkeypatch):
