@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,11 +136,17 @@ def _refusal(message: str, config: RunConfig, potential: LoadedPotential) -> Use
 def first_force(atoms: Atoms, potential: LoadedPotential, source: str, device: str) -> float:
     """The largest force on an atom in eV/Å, from the first evaluation.
 
+    In a cell the stress is asked for too, as the first written frame will: so what has to be compiled is compiled here, before there is a folder, and
+    a resumed run evaluates from its first step on as one that was not cut.
+
     Raises
     ------
     PotentialError : the potential fails on this structure, or gives numbers that are not finite.
     """
     try:
+        if atoms.pbc.all() and "stress" in potential.provides:
+            with suppress(NotImplementedError):
+                atoms.get_stress(apply_constraint=False)
         energy, forces = atoms.get_potential_energy(), atoms.get_forces(apply_constraint=False)
     except Exception as error:
         if is_out_of_memory(error):

@@ -1,7 +1,8 @@
 """When to stop before the end: a signal, a clock limit, a file `STOP` in the run's folder.
 
 The loop asks before each step, so the answer costs next to nothing; the file is looked for once a second. The first signal asks for a clean stop, a
-second one ends the process at once, as it would have without us (what is on disk is whole at any moment).
+second one ends the process at once, as it would have without us (what is on disk is whole at any moment). Before the first step nobody asks, and a potential
+may be compiled for a minute: there `at_once` breaks off whatever is being done, as nothing of it is kept.
 """
 from __future__ import annotations
 
@@ -9,12 +10,21 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mdapp.errors import Interrupted
+
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 _LOOK_S = 1.0
+_POKE_S = 0.2  # between two looks, and two tries to break off what swallows exceptions
+
+
+class _BreakOff(BaseException):
+    """Raised out of a signal's handler; no `except Exception` on the way keeps it."""
 
 
 class Stopping:
@@ -31,8 +41,12 @@ class Stopping:
         self.stop_file, self._deadline = stop_file, deadline
         self._looked = time.monotonic()
         self._before: dict[int, Any] = {}
+        self._breaks_off = self._poked = False
 
     def __call__(self) -> bool:
+        return self._asked()
+
+    def _asked(self) -> bool:
         if self.reason is None:
             now = time.monotonic()
             if self._deadline is not None and now >= self._deadline:
@@ -54,8 +68,49 @@ class Stopping:
             signal.signal(number, handler)
         self._before.clear()
 
+    @contextmanager
+    def at_once(self, what_is_left: str = "nothing was written") -> Iterator[None]:
+        """A stretch before the first step, of which nothing is kept: a reason to stop breaks it off wherever it is.
+
+        A thread looks at the clock and for the file, and sends the main thread a signal; outside the main thread nothing is broken off, and the stop
+        comes at the end of the stretch.
+
+        Raises
+        ------
+        Interrupted : there was a reason to stop.
+        """
+        over, watcher = threading.Event(), None
+        try:
+            if self._before:
+                self._breaks_off = True
+                watcher = threading.Thread(target=self._poke, args=(over,), daemon=True)
+                watcher.start()
+            yield
+        except BaseException as error:
+            self._breaks_off = False
+            if self.reason is None or not isinstance(error, (_BreakOff, Exception)):
+                raise
+        finally:
+            self._breaks_off = False
+            over.set()
+            if watcher is not None:
+                watcher.join()
+        if self._asked():
+            raise Interrupted(f"Interrupted by {self.reason} before the first step; {what_is_left}.")
+
+    def _poke(self, over: threading.Event) -> None:
+        while not over.wait(_POKE_S):
+            if self._asked() and self._breaks_off:
+                self._poked = True
+                signal.pthread_kill(threading.main_thread().ident, _SIGNALS[-1])  # type: ignore[arg-type]
+
     def _on_signal(self, number: int, frame: Any) -> None:
-        if self.reason is not None and self.reason.startswith("signal"):
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        self.reason = f"signal {signal.Signals(number).name}"
+        if self._poked:
+            self._poked = False
+        else:
+            if self.reason is not None and self.reason.startswith("signal"):
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            self.reason = f"signal {signal.Signals(number).name}"
+        if self._breaks_off:
+            raise _BreakOff

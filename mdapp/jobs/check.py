@@ -37,7 +37,8 @@ def check(config: CheckConfig, screen: Screen | None = None) -> CheckResult:
     screen = screen or silent()
     with Stopping(None, None) as stopping:
         folder = planned_run_folder(config.structure, config.ensemble, config.temperature, config.output)
-        start = prepare(config, screen, stopping)
+        with stopping.at_once():
+            start = prepare(config, screen, stopping)
         refuse_to_begin(stopping)
         screen.header("mdapp check", header(start, folder))
         for warning in start.warnings:

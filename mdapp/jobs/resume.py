@@ -70,7 +70,8 @@ def resume(config: ResumeConfig, screen: Screen | None = None) -> RunResult | mi
                 return _finished(folder, summary, screen)
             if done > (asked.steps or 0):
                 raise UserError(f"{folder.path}: {done} steps are done already, more than the {asked.steps} asked for. --steps is the total; give more.")
-            start = prepare(asked, screen, stopping, resumed_from=folder.input)
+            with stopping.at_once(stays(folder)):
+                start = prepare(asked, screen, stopping, resumed_from=folder.input)
             if start.potential.fingerprint != loaded.state["potential"]:
                 raise RunFolderError(f"{folder.path}: the potential {start.potential.title} is not the one that the run began with "
                                      f"(SHA-256 {start.potential.fingerprint[:12]} in place of {loaded.state['potential'][:12]}). "
@@ -143,10 +144,11 @@ def _anew(folder: RunFolder, config: RunConfig, provenance: dict[str, Any], scre
     """A run that was killed before its first restart state: it begins once more, in the same folder."""
     if folder.trajectory.exists() and folder.thermo.exists() and len(folder.thermo.read_bytes().splitlines()) > 2:
         raise RunFolderError(f"{folder.path} holds frames but no checkpoint, so it cannot be resumed. Start a new run; the frames can be analysed.")
-    start = prepare(config, screen, stopping)
+    with stopping.at_once(stays(folder)):
+        start = prepare(config, screen, stopping)
+        stepper, watches = first_moment(start)
     if start.structure_hash != provenance.get("structure_sha256") or start.potential.fingerprint != provenance.get("potential_sha256"):
         raise RunFolderError(f"{folder.path} was killed before its first step, and its structure or potential has changed since. Start a new run.")
-    stepper, watches = first_moment(start)
     refuse_to_go_on(stopping, folder)
     for path in (folder.trajectory, folder.thermo, folder.path / "trajectory.journal"):
         path.unlink(missing_ok=True)
@@ -156,7 +158,11 @@ def _anew(folder: RunFolder, config: RunConfig, provenance: dict[str, Any], scre
 
 def refuse_to_go_on(stopping: Stopping, folder: RunFolder) -> None:
     """A signal that came while files were read: the run stays as it is."""
-    refuse_to_begin(stopping, f"{folder.path} stays as it was")
+    refuse_to_begin(stopping, stays(folder))
+
+
+def stays(folder: RunFolder) -> str:
+    return f"{folder.path} stays as it was"
 
 
 def stored_settings(folder: RunFolder) -> tuple[RunConfig, dict[str, Any]]:

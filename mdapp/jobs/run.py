@@ -44,8 +44,9 @@ def run(config: RunConfig, screen: Screen | None = None) -> RunResult:
     screen = screen or silent()
     with Stopping(None, deadline(config.wall_time, time.monotonic())) as stopping:
         planned_run_folder(config.structure, config.ensemble, config.temperature, config.output)  # refuses before any work is done
-        start = prepare(config, screen, stopping)
-        stepper, watches = first_moment(start)
+        with stopping.at_once():  # compiling the potential may take a minute
+            start = prepare(config, screen, stopping)
+            stepper, watches = first_moment(start)
         refuse_to_begin(stopping)
         folder = create_run_folder(config.structure, config.ensemble, config.temperature, config.output)
         stopping.stop_file = folder.stop
