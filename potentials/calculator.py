@@ -21,12 +21,14 @@ from potentials.combine import Committee, CommitteeDerivatives, CommitteeResults
 from potentials.derivatives import energy_forces_stress
 from potentials.neighbours import graph_for
 from potentials.potential import Potential
+from potentials.lazy_results import LazyResults
 from potentials.registry import UnknownName
 from potentials.runtime.batch_evaluator import BatchEvaluator
 from potentials.runtime.evaluator import Derive, Evaluator, System
 from potentials.runtime.radial_table import TableError, has_radial_filters, with_radial_table
 from potentials.runtime.replayed_derivatives import ReplayedDerivatives
 from potentials.runtime.serial_evaluator import SerialEvaluator
+from potentials.shallow import SpreadOfForces
 from potentials.words import ase_calculator, file_of, members_of, not_found
 
 
@@ -35,7 +37,8 @@ class PotentialCalculator(Calculator):
 
     Gives energy, energies, free_energy, forces, stress (eV, Å); beside them, where the potential knows them, charges (e), the
     dipole of an isolated structure (e Å; it depends on the origin where the structure is charged), and the parts of the energy in
-    ``results["energy_terms"]``; of a `Committee` the spread of its members (``energy_spread``, eV; ``forces_spread``, eV/Å by atom); and of a potential whose file holds the domain
+    ``results["energy_terms"]`` (added up when asked for by this name); of a `Committee`
+    the spread of its members (``energy_spread``, eV; ``forces_spread``, eV/Å by atom), and of a shallow ensemble that of its heads (the forces' when asked for by this name); and of a potential whose file holds the domain
     of its training set, how far each atom is from there (``domain_distance``, 1 at its edge; worked out when asked for by this name). A potential that
     provides no energy has an energy of 0, and one without stress raises when it is asked for. Total charge and multiplicity are read from ``atoms.info``
     ("charge", "multiplicity").
@@ -70,6 +73,7 @@ class PotentialCalculator(Calculator):
         derive = _derive(potential, device, compiled, replayed)
         self.evaluator = Evaluator(potential, device=checked_device(device), skin=skin, derive=derive)
         self.potential = potential
+        self._spread = SpreadOfForces(potential, compiled)
         self.card: Card = getattr(potential, "card", Card())
         members = potential.members if isinstance(potential, Committee) else [potential]
         if all(getattr(m, "charges", None) is not None for m in members):
@@ -120,8 +124,6 @@ class PotentialCalculator(Calculator):
         results["forces"] = r.forces.double().cpu().numpy()
         if r.stress is not None:
             results["stress"] = full_3x3_to_voigt_6_stress(r.stress[0].double().cpu().numpy())
-        if r.outputs.terms:
-            results["energy_terms"] = {name: float(term.sum()) for name, term in r.outputs.terms.items()}
         if r.outputs.charges is not None:
             results["charges"] = r.outputs.charges.double().cpu().numpy()
             if not atoms.pbc.any():
@@ -132,12 +134,23 @@ class PotentialCalculator(Calculator):
             results["extrapolations"], results["overshoot"] = r.outputs.extrapolation.double().cpu().numpy().T
         if isinstance(r, CommitteeResults):
             results["energy_spread"], results["forces_spread"] = float(r.energy_spread[0]), r.forces_spread.cpu().numpy()
+        later: dict[str, Callable[[], Any]] = {}
+        if r.outputs.terms:
+            later["energy_terms"] = lambda: {name: float(term.sum()) for name, term in r.outputs.terms.items()}
+        if r.outputs.head_energies is not None and not isinstance(r, CommitteeResults):
+            results["energy_spread"] = float(r.outputs.head_energies.double().sum(0).std())
+            moment = atoms.copy()
+            later["forces_spread"] = lambda: self._spread_of_heads(moment)
         if self.potential.domain is not None:
             still = atoms.copy()
-            results = _Results(results, {"domain_distance": lambda: self._distances(still)})
-        self.results = results
+            later["domain_distance"] = lambda: self._distances(still)
+        self.results = LazyResults(results, later) if later else results
         self._seen = (positions, cell, system)
         self.atoms = atoms
+
+    def _spread_of_heads(self, atoms: Atoms) -> np.ndarray:
+        """Disagreement of a shallow ensemble on the force of each atom, (n_atoms,), eV/Å."""
+        return self._spread(graph_for(atoms, self.potential).to(self.evaluator.device)).cpu().numpy()
 
     def _distances(self, atoms: Atoms) -> np.ndarray:
         """Distance of each atom from the training set, (n_atoms,)."""
@@ -163,22 +176,6 @@ class PotentialCalculator(Calculator):
                 f"The structure has a total charge of {charge:+g} e, which means nothing to the potential {self.title}. "
                 "Use a potential that knows charges, or a neutral structure."
             )
-
-
-class _Results(dict):
-    """Results of which some are worked out when they are first asked for by name: guards look at every tenth step only."""
-
-    def __init__(self, known: dict[str, Any], later: dict[str, Callable[[], Any]]):
-        super().__init__(known)
-        self._later = later
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self._later:
-            self[name] = self._later.pop(name)()
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self or name in self._later else default
 
 
 def _single_precision(potential: Potential) -> bool:

@@ -30,7 +30,7 @@ mdapp.quantities
 mdapp
 potentials.named potentials.active_learning
 potentials.calculator
-potentials.exports potentials.export
+potentials.exports potentials.export potentials.shallow
 potentials.imports
 potentials.training potentials.conformance potentials.combine potentials.words
 potentials.runtime potentials.data
@@ -38,7 +38,7 @@ potentials.architectures potentials.checkpoint potentials.derivatives
 potentials.uncertainty
 potentials.layers potentials.neighbours
 potentials.registry potentials.potential
-potentials.graph potentials.typed potentials.shipped
+potentials.graph potentials.typed potentials.shipped potentials.lazy_results
 potentials
 """.split("\n")
 
@@ -48,6 +48,7 @@ UPWARD = {  # inside functions only
     ("potentials", "potentials.calculator"): "the public face, opened when a name is asked for",
     ("potentials.checkpoint", "potentials.architectures"): "a file names its architecture; the registry finds it",
     ("potentials.words", "potentials.named"): "a word that stands for nothing is answered with the names there are",
+    ("mdapp.analysis", "mdapp.plots"): "`.plot()` of a result draws, and only where it is asked to; numbers need no picture",
     ("potentials.calculator", "potentials.named"): "a word names a potential; the registry finds it, and its factories return calculators",
 }
 

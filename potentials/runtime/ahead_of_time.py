@@ -51,10 +51,11 @@ def _load(file: Path) -> Callable[..., list[Tensor]] | None:
     from torch._inductor import aoti_load_package
 
     try:
-        return aoti_load_package(str(file), run_single_threaded=True)
+        loader = aoti_load_package(str(file), run_single_threaded=True).loader
     except (RuntimeError, OSError, ValueError):
         file.unlink(missing_ok=True)
         return None
+    return lambda *tensors: loader.boxed_run(list(tensors))  # tensors in and out are a flat list: nothing to sort, as the model's own call would at each step
 
 
 def _make(function: Function, example: Sequence[Tensor], varying: Sequence[str | None], file: Path) -> None:

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from potentials.derivatives import Results, energy_forces_stress
-from potentials.graph import AtomicGraph, Edges, pair_vectors
-from potentials.neighbours import edges_of
-from potentials.neighbours.skin import Reference, still_valid
+from potentials.graph import AtomicGraph, Edges
+from potentials.neighbours.skin_list import SkinList
 from potentials.potential import Potential
 
 Derive = Callable[..., Results]
@@ -56,10 +55,15 @@ class Evaluator:
         self.derive = derive
         self.by_host = getattr(derive, "takes_host_graphs", False)  # graphs stay on the CPU, with all pairs of the list
         self.home = torch.device("cpu") if self.by_host else self.device
-        self.searches = 0  # how often pairs were searched
         self.calls = 0
         self._system: System | None = None
-        self._lists: list[_SkinList] = []
+        self._lists: list[SkinList] = []
+        self._searches_before = 0  # of systems before this one
+
+    @property
+    def searches(self) -> int:
+        """How often pairs were searched."""
+        return self._searches_before + sum(pairs.searches for pairs in self._lists)
 
     def __call__(self, system: System, positions: np.ndarray, cell: np.ndarray, *, stress: bool = False) -> Results:
         """Energy, forces and (on request) stress of one structure; see `potentials.derivatives.Results`."""
@@ -74,7 +78,7 @@ class Evaluator:
         r = torch.from_numpy(np.array(positions, dtype=np.float64)).to(self.home)
         h = np.where(system.pbc[:, None], cell, 0.0) if not system.pbc.all() else np.array(cell, dtype=np.float64)
         frame = AtomicGraph(r, self._numbers, self._structure, torch.from_numpy(h)[None].to(self.home), _NO_EDGES, self._charge, self._unpaired)
-        found = [pairs.within(frame, positions, cell, system.pbc, self) for pairs in self._lists]
+        found = [pairs.within(frame, positions, cell, system.pbc) for pairs in self._lists]
         return replace(frame, edges=found[0], long_range=found[1] if len(found) > 1 else None, long_range_cutoff=self._far)
 
     def _start(self, system: System) -> None:
@@ -86,29 +90,10 @@ class Evaluator:
         self._structure = torch.zeros(len(system.numbers), dtype=torch.int64, device=self.home)
         self._charge, self._unpaired = constant([system.charge], torch.float64), constant([system.unpaired], torch.float64)
         far = self.potential.far_cutoff(bool(system.pbc.any()))
-        self._lists = [_SkinList(self.potential.cutoff)] + ([_SkinList(far)] if far is not None else [])
+        self._searches_before = self.searches
+        cutoffs = [self.potential.cutoff] + ([far] if far is not None else [])
+        self._lists = [SkinList(cutoff, self.skin, self.home, whole=self.by_host) for cutoff in cutoffs]
         self._far = None if far is None else (far,)
-
-
-class _SkinList:
-    """Pairs within a cutoff, searched with a skin when they may have become incomplete."""
-
-    def __init__(self, cutoff: float):
-        self.cutoff = cutoff
-        self.reference: Reference | None = None
-        self.edges = _NO_EDGES
-
-    def within(self, frame: AtomicGraph, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, owner: Evaluator) -> Edges:
-        if self.reference is None or not still_valid(self.reference, positions, cell, self.cutoff, owner.skin):
-            self.edges = edges_of(positions, cell, pbc, self.cutoff + owner.skin).to(owner.home)
-            self.reference = Reference(np.array(positions), np.array(cell), np.array(pbc))
-            owner.searches += 1
-        n, e = self.edges.n_pairs, self.edges
-        if np.isinf(self.cutoff) or owner.by_host:
-            return e
-        r_ij = pair_vectors(frame, e)
-        near = torch.nonzero((r_ij * r_ij).sum(1) < self.cutoff**2)[:, 0]
-        return Edges.of_pairs(e.centres[:n].index_select(0, near), e.neighbours[:n].index_select(0, near), e.shifts[:n].index_select(0, near))
 
 
 _NO_EDGES = Edges(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.float64))
