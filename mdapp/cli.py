@@ -20,7 +20,7 @@ import click
 
 from mdapp import errors
 from mdapp.config import DEVICE, AnalyseConfig, CheckConfig, DataReportConfig, EvaluateConfig, LibraryConfig, MinimaConfig, RelaxConfig, ResumeConfig, RunConfig
-from mdapp.config_label import LabelConfig
+from mdapp.config.label import LabelConfig
 from mdapp.errors import UserError
 from mdapp.record import Record, nearest
 from mdapp.toml import fill, read_settings, to_toml

@@ -1,47 +1,145 @@
 """At equal labels: how much do labels where the committee disagrees pay against labels drawn at random?
 
-    python scripts/learning_curve.py [CONFIG.toml] [--held-out FILE...] [--seeds 1 2 3] [--rounds 5] [--folder FOLDER]
+    python scripts/learning_curve.py [CONFIG.toml] [--held-out FILE... | --hot 1000] [--seeds 1 2 3] [--rounds 5] [--begin-from FILE] [--folder FOLDER]
+    python scripts/learning_curve.py CONFIG.toml --survival 1500 [--runs 4] [--ps 2]
 
-The same loop of `mdapp learn` with selection = "uncertain" and "random", once for each seed, judged on the same held-out frames, which neither has drawn. Both
-begin with the same first labels. A row for each round in results/learning_curve.csv: error and spread, and how long the dynamics held in exploration.
-Loops that were cut short go on when the script is called again with the same folder.
+The same loop of `mdapp learn` with selection = "uncertain" and "random", once for each seed, judged on the same held-out frames, which neither has drawn: files,
+or frames of a hot trajectory of the potential that the loop begins from (--hot, K), with a seed of its own and labels of the config's calculator. Both begin
+with the same first labels. A row for each round in results/learning_curve.csv: error and spread, and how long the dynamics held in exploration; the row
+with 0 labels is the potential that the loop begins from. The loops go on round by round in turn; what was cut short goes on when the script is called again with
+the same folder. --survival asks how long dynamics at that temperature hold before and after, until a guard breaks them: results/learning_survival.csv.
 """
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _bench import RESULTS, append_row, say_where, table
+from ase import Atoms
+from ase.io import read as read_frames
+from ase.io import write
+from mdapp.config.learn import ExploreConfig, LearnConfig
+from mdapp.jobs._learn_explore import explore
 from mdapp.jobs.learn import learn, read
 from mdapp.plots.style import save
 from mdapp.plots.uncertainty import learning_rounds
 from mdapp.screen import Screen
+from mdapp.structure import read_structure
+from potentials.calculator import load_calculator
+from potentials.checkpoint import fingerprint
+from potentials.words import file_of
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = ("labels", "forces_rmse_eV_A", "energy_mae_eV_atom", "held_out_spread_eV_A", "held_ps", "held_most_ps")
+HOT_STEPS, HOT_EVERY, HOT_SEED = 1600, 40, 777
+
+
+def hot_frames(settings: LearnConfig, temperature_K: float, file: Path) -> Path:
+    """Labelled frames of a trajectory of the potential that the loop begins from; made once."""
+    if not file.exists():
+        how = ExploreConfig(temperature_K=temperature_K, steps=HOT_STEPS, every=HOT_EVERY)
+        asked = replace(settings, explore=how, seed=HOT_SEED, guard=("off",))
+        walks = explore(asked, [read_structure(s) for s in settings.starts], [Path(settings.begin_from or "")], file.parent, 0, lambda: False)
+        label = load_calculator(settings.calculator)
+        for atoms in walks.found:
+            atoms.calc = label
+            atoms.get_forces()
+            atoms.calc = _still(atoms)
+        part = file.with_suffix(".part")
+        write(part, walks.found, format="extxyz")
+        part.rename(file)
+    return file
+
+
+def _still(atoms: Atoms) -> Any:
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    return SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
+
+
+def errors_of(word: str, file: str | Path) -> dict[str, float]:
+    """Errors of one potential on labelled frames, in eV and Å."""
+    calculator, forces, energies = load_calculator(word), [], []
+    for labelled in read_frames(file, ":", format="extxyz"):
+        atoms = labelled.copy()
+        atoms.calc = calculator
+        forces.append((atoms.get_forces() - labelled.get_forces()).ravel())
+        energies.append((atoms.get_potential_energy() - labelled.get_potential_energy()) / len(atoms))
+    return {"forces_rmse_eV_A": float(np.sqrt(np.mean(np.square(np.concatenate(forces))))), "energy_mae_eV_atom": float(np.mean(np.abs(energies)))}
+
+
+def survival(settings: LearnConfig, folder: Path, seeds: list[int], temperature_K: float, runs: int, ps: float, where: dict[str, Any]) -> None:
+    """How long dynamics hold, before and after; a run that has a row in the folder is not done again."""
+    steps = round(1000 * ps / settings.explore.timestep_fs)
+    asked = replace(settings, explore=ExploreConfig(temperature_K=temperature_K, steps=steps, every=steps, walks=1))
+    potentials = {"before": [settings.begin_from or ""]}
+    for selection in ("uncertain", "random"):
+        last = sorted((folder / f"{selection}-{seeds[0]}").glob("round-*/round.json"))
+        if last:
+            potentials[f"after, {selection}"] = [str(f) for f in sorted(last[-1].parent.glob("member-*/best.pt"))]
+    done_file = folder / f"survival-{temperature_K:g}K.json"
+    done = json.loads(done_file.read_text()) if done_file.exists() else {}
+    start = read_structure(settings.starts[0])
+    for run in range(runs):
+        for name, files in potentials.items():
+            key = f"{name} {run}"
+            if key not in done:
+                found = explore(replace(asked, seed=9000 + run), [start], [Path(f) for f in files], folder, 0, lambda: False)
+                done[key] = {"held_ps": found.held_ps[0], "reason": (found.reasons or [""])[0]}
+                done_file.write_text(json.dumps(done, indent=1))
+                append_row("learning_survival", {"system": Path(settings.starts[0]).stem, "potential": name, "members": len(files), "temperature_K": temperature_K,
+                                                 "run": run, "held_ps": done[key]["held_ps"], "most_ps": ps, "reason": done[key]["reason"], **where})
+    rows = [[name, len(held), float(np.mean(held)), float(np.min(held)), sum(h < ps for h in held)] for name in potentials
+            for held in [[done[f"{name} {run}"]["held_ps"] for run in range(runs)]]]
+    print(table(rows, ["potential", "runs", "held on average / ps", "shortest / ps", "broken"]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("config", nargs="?", default=str(ROOT / "examples/learn_ethanol/learn.toml"))
     parser.add_argument("--held-out", nargs="+", default=[str(ROOT / "examples/train_so3krates/ethanol_gfn2_validation.extxyz")])
+    parser.add_argument("--hot", type=float, help="K; held-out frames of a hot trajectory in place of files")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rounds", type=int, default=None)
+    parser.add_argument("--begin-from", help="in place of the config's")
     parser.add_argument("--folder", default=str(ROOT / "runs/learning-curve"))
+    parser.add_argument("--survival", type=float, help="K; how long dynamics hold before and after, and nothing else")
+    parser.add_argument("--runs", type=int, default=4)
+    parser.add_argument("--ps", type=float, default=2.0)
     words = parser.parse_args()
-    settings = read(words.config, {} if words.rounds is None else {"rounds": words.rounds})
+    changes = {"rounds": words.rounds, "begin_from": words.begin_from}
+    settings = read(words.config, {name: value for name, value in changes.items() if value is not None})
     where = say_where(threads=settings.threads or 1, device="cpu", seed=words.seeds[0])
+    folder, system = Path(words.folder), Path(words.config).parent.name
+    folder.mkdir(parents=True, exist_ok=True)
+    if words.survival:
+        survival(settings, folder, words.seeds, words.survival, words.runs, words.ps, where)
+        return
+    held_out = [str(hot_frames(settings, words.hot, folder / f"hot-{words.hot:g}K.extxyz"))] if words.hot else words.held_out
+    file = None if settings.begin_from is None else file_of(settings.begin_from)
+    origin = "" if file is None else fingerprint(file)[:12]
+    if file is not None and not any(folder.glob("*/round-000/round.json")):
+        before = errors_of(str(file), held_out[0])
+        append_row("learning_curve", {"system": system, "selection": "none", "round": -1, **{n: {"labels": 0, **before}.get(n, "") for n in COLUMNS}, **where, "origin": origin})
+        print(f"before: forces {1000 * before['forces_rmse_eV_A']:.4g} meV/Å (RMSE)")
     found: dict[str, list[list[dict]]] = {"uncertain": [], "random": []}
     for seed in words.seeds:
+        for rounds in range(1, settings.rounds + 1):
+            for selection in found:
+                target = folder / f"{selection}-{seed}"
+                before_rounds = len(list(target.glob("round-*/round.json")))
+                if before_rounds < rounds:
+                    asked = replace(settings, selection=selection, seed=seed, output=str(target), held_out=tuple(held_out), flat=0.0, patience=settings.rounds, rounds=rounds)
+                    learn(asked, Screen(), resume=(target / "learn.toml").exists())
+                    row = json.loads((target / f"round-{rounds - 1:03d}" / "round.json").read_text())
+                    append_row("learning_curve", {"system": system, "selection": selection, "round": row["round"],
+                                                  **{name: row[name] for name in COLUMNS}, **where, "seed": seed, "origin": origin})
         for selection, loops in found.items():
-            folder = Path(words.folder) / f"{selection}-{seed}"
-            asked = replace(settings, selection=selection, seed=seed, output=str(folder), held_out=tuple(words.held_out), flat=0.0, patience=settings.rounds)
-            loops.append(learn(asked, Screen(), resume=(folder / "learn.toml").exists()).summary["history"])
-            for row in loops[-1]:
-                append_row("learning_curve", {"system": Path(words.config).parent.name, "selection": selection, "round": row["round"],
-                                              **{name: row[name] for name in COLUMNS}, **where, "seed": seed})
+            loops.append([json.loads(f.read_text()) for f in sorted((folder / f"{selection}-{seed}").glob("round-*/round.json"))])
     rows = []
     for selection, loops in found.items():
         for k in range(min(len(loop) for loop in loops)):
@@ -52,7 +150,7 @@ def main() -> None:
     labels = [row[2] for row in rows if row[0] == "uncertain"]
     curves = {selection: [row[3] / 1000 for row in rows if row[0] == selection] for selection in found}
     held = [row[5] for row in rows if row[0] == "uncertain"]
-    save(learning_rounds(labels, curves, held, found["uncertain"][0][0]["held_most_ps"]), RESULTS / "learning_curve")
+    save(learning_rounds(labels, curves, held, found["uncertain"][0][0]["held_most_ps"]), RESULTS / f"learning_curve_{system.removeprefix('learn_')}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ mdapp.replicas
 mdapp.trajectory
 mdapp.dynamics mdapp.monitors mdapp.structure mdapp.analysis mdapp.cluster
 mdapp.topology
-mdapp.config_label mdapp.config_learn
 mdapp.config mdapp.observables mdapp.toml
 mdapp.frame mdapp.errors mdapp.record mdapp.schedule mdapp.selection
 mdapp.quantities

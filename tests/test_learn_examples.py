@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ase.io import read as read_frames
 
-from mdapp.config_learn import ExploreConfig
+from mdapp.config.learn import ExploreConfig
 from mdapp.jobs.learn import learn, read
 
 ROOT = Path(__file__).resolve().parents[1]

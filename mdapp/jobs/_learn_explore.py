@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mdapp.config_learn import LearnConfig
+from mdapp.config.learn import LearnConfig
 from mdapp.errors import EXIT_STOPPED
 from mdapp.jobs._learn_train import LoopStopped
 

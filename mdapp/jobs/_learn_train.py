@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mdapp.config_learn import LearnConfig
+from mdapp.config.learn import LearnConfig
 from mdapp.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def training_settings(config: LearnConfig, member: int, files: Sequence[Path], f
     table["data"] = {"train": [str(f) for f in files], "split_by": "frame", "validation_fraction": 0.1, "cleaning": "off"}
     if before is not None:
         table["fine_tune"] = {"potential": str(before)}
+    elif config.begin_from is not None:
+        table["fine_tune"] = {"potential": config.begin_from, "jitter": config.jitter if config.members > 1 else 0.0, "energy_heads": config.energy_heads}
     return from_mapping(TrainConfig, table, "[learn.train]")
 
 

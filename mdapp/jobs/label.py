@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdapp.config import pairs
-from mdapp.config_label import LabelConfig
+from mdapp.config.label import LabelConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_INPUT, EXIT_STOPPED, PotentialError, StructureError, UserError
 from mdapp.jobs._label_file import LabelFile
 from mdapp.jobs._label_work import Labelled, Recipe, Task

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mdapp.config_label import LabelConfig
-from mdapp.config_learn import LearnConfig
+from mdapp.config.label import LabelConfig
+from mdapp.config.learn import LearnConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_INPUT, EXIT_NOT_CONVERGED, EXIT_STOPPED, StructureError, UserError
 from mdapp.jobs._learn_folder import HELD_OUT, LOCK, SUMMARY, LearnFolder, write_structures
 from mdapp.jobs._learn_train import LoopStopped, judged, spreads_of, train_member, training_settings
@@ -65,7 +65,7 @@ def learn(config: LearnConfig | str | Path, screen: Screen | None = None, *, res
     with RunLock(folder.path, LOCK), Stopping(folder.path / "STOP", None) as stop:
         screen.header("mdapp learn", [
             ("structures", f"{len(starts)}, of {min(len(a) for a in starts)} to {max(len(a) for a in starts)} atoms"), ("labels by", f"{settings.calculator} ({theory})"),
-            ("committee", f"{settings.members} of {settings.train.get('potential', {}).get('name', 'so3krates')}"),
+            ("committee", f"{settings.members} of {settings.train.get('potential', {}).get('name', 'so3krates') if settings.begin_from is None else settings.begin_from}"),
             ("explore", f"{settings.explore.method}, at most {settings.rounds} rounds of {settings.labels} labels"), ("output", str(folder.path))])
         return _Loop(settings, folder, starts, theory, screen, stop).go()
 
@@ -271,10 +271,33 @@ class LabelsMissing(UserError):
 
 def _refuse_bad_training(config: LearnConfig) -> None:
     """Settings of [learn.train] that do not fit are told before anything is labelled."""
+    from potentials.words import file_of, not_found
+
+    if config.begin_from is not None and file_of(config.begin_from) is None:
+        raise UserError(f"[learn]: begin_from: {not_found(config.begin_from)}")
+    if config.members < 2 and _n_heads(config) < 2:
+        raise UserError("[learn]: members must be 2 or more, got 1: a single potential disagrees with nobody. Or give it several heads: energy_heads = 8 under "
+                        "[learn.train.potential.config].")
     try:
         training_settings(config, 0, [Path("labelled.xyz")], Path(config.output), None, "")
     except ConfigError as error:
         raise UserError(str(error)) from error
+
+
+def _n_heads(config: LearnConfig) -> int:
+    """Heads of each member: of the file that it begins from, or as its settings have it."""
+    from potentials.checkpoint import PotentialFileError, read_content
+    from potentials.words import file_of
+
+    if config.begin_from is not None:
+        file = file_of(config.begin_from)
+        try:
+            found = {} if file is None else read_content(file)["config"]
+        except PotentialFileError as error:
+            raise UserError(f"[learn]: begin_from: {error}") from error
+        return config.energy_heads or int(found.get("energy_heads", 1))
+    settings = config.train.get("potential", {})
+    return int(settings.get("config", {}).get("energy_heads", 1)) if isinstance(settings, dict) else 1
 
 
 def _theory(word: str) -> str:

@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from mdapp.cli import main
-from mdapp.config_label import LabelConfig
+from mdapp.config.label import LabelConfig
 from mdapp.errors import OutputError, PotentialError, RunFolderError, StructureError
 from mdapp.jobs._label_file import LabelFile
 from mdapp.jobs.label import label

@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.io import read, write
 
 from mdapp.cli import main
-from mdapp.config_learn import ExploreConfig, LearnConfig
+from mdapp.config.learn import ExploreConfig, LearnConfig
 from mdapp.errors import OutputError, RunFolderError
 from mdapp.jobs import _learn_explore
 from mdapp.jobs.learn import _flat, learn

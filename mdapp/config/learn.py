@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mdapp.config import check_guard_word
+from mdapp.config.words import check_guard_word
 from potentials.typed import ConfigError
 
 
@@ -40,7 +40,10 @@ class LearnConfig:
     data: tuple[str, ...] | str = ()  # labelled files to begin with, at the same level of theory; else the start structures, rattled, are labelled first
     held_out: tuple[str, ...] | str = ()  # labelled files on which errors are measured; else some of the first configurations are held out
     explore: ExploreConfig = field(default_factory=ExploreConfig)
-    members: int = 4
+    members: int = 4  # 1 where it has several heads (energy_heads): they are the committee then
+    begin_from: str | None = None  # a potential file, or the name of a shipped one, from which the members of the first round are fine-tuned; else from nothing
+    energy_heads: int | None = None  # so many last layers for it: members are then shallow ensembles, and one is enough
+    jitter: float = 0.02  # of its weights, in their root mean square, so that members begin apart
     rounds: int = 10  # at most
     first: int = 20  # labels of the first round, where no data are given
     first_rattle: float = 0.1  # Å, by which start structures are thrown off for them
@@ -63,13 +66,15 @@ class LearnConfig:
             raise ValueError("structures must name at least one file.")
         if not self.calculator:
             raise ValueError("calculator must say what labels, for example \"tblite:GFN2-xTB\".")
-        for name, least in (("members", 2), ("rounds", 1), ("first", 2), ("first_held_out", 1), ("labels", 1), ("patience", 1)):
+        for name, least in (("members", 1), ("rounds", 1), ("first", 2), ("first_held_out", 1), ("labels", 1), ("patience", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}.")
         if not 0 <= self.least_spread < self.most_spread:
             raise ValueError(f"least_spread and most_spread must be 0 or more and rise, got {self.least_spread:g} and {self.most_spread:g} eV/Å.")
         if not 0 <= self.flat < 1 or not self.first_rattle > 0:
             raise ValueError(f"flat must be from 0 to below 1 and first_rattle > 0, got {self.flat:g} and {self.first_rattle:g}.")
+        if not 0 <= self.jitter < 1:
+            raise ValueError(f"jitter must be at least 0 and below 1, got {self.jitter:g}.")
         for word in self.guard:
             check_guard_word(word)
         taken = sorted({"data", "output", "fine_tune", "seed", "device", "threads", "level_of_theory"} & self.train.keys())

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mdapp.config import pairs
+from mdapp.config.words import pairs
 from mdapp.record import Record, chosen, option, positive, whole
 
 
