@@ -27,7 +27,7 @@ class Results:
 
 
 def energy_forces_stress(
-    potential: Potential, graph: AtomicGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False
+    potential: Potential, graph: AtomicGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False, head: Tensor | None = None
 ) -> Results:
     """Evaluate a potential and its derivatives.
 
@@ -35,6 +35,7 @@ def energy_forces_stress(
     ----------
     stress : also the stress; every structure needs a cell with a volume.
     create_graph : keep what is needed to differentiate the forces again (training).
+    head : (n_structures,) int64, whose energy forces and stress of each structure are slopes of, for a potential with several heads; their mean's when not given.
 
     Raises
     ------
@@ -59,7 +60,8 @@ def energy_forces_stress(
         outputs = potential.outputs(with_geometry(graph, at, cell))
         energy = sum_over_atoms(outputs.energies.double(), graph)
         if outputs.energies.requires_grad:
-            gradients = torch.autograd.grad(energy.sum(), inputs, create_graph=create_graph, allow_unused=True, materialize_grads=True)
+            whole = energy if head is None else energies_of_heads(outputs, graph).gather(1, head[:, None])
+            gradients = torch.autograd.grad(whole.sum(), inputs, create_graph=create_graph, allow_unused=True, materialize_grads=True)
         else:  # no pair within the cutoff
             gradients = tuple(torch.zeros_like(x) for x in inputs)
     f = -gradients[0] if potential.conservative else _given_forces(potential, outputs)
@@ -70,6 +72,31 @@ def energy_forces_stress(
     if not create_graph:
         energy, f, outputs = energy.detach(), f.detach(), _detached(outputs)
     return Results(energy, outputs.energies, f, sigma, outputs)
+
+
+def energies_of_heads(outputs: Outputs, graph: AtomicGraph) -> Tensor:
+    """What each head of a shallow ensemble says of each structure, (n_structures, n_heads) float64, eV."""
+    assert outputs.head_energies is not None, "a potential with several heads gives their energies"
+    return sum_over_atoms(outputs.head_energies.double(), graph)
+
+
+def forces_of_heads(potential: Potential, graph: AtomicGraph, *, create_graph: bool = False) -> tuple[Outputs, Tensor, Tensor]:
+    """What each head of a shallow ensemble says: outputs, energies (n_structures, n_heads) in eV, forces (n_heads, n_atoms, 3) in eV/Å.
+
+    One pass forward, and one backward in which the gradients of all heads go together.
+    """
+    with torch.enable_grad():
+        positions = graph.positions.detach().requires_grad_(True)
+        outputs = potential.outputs(with_geometry(graph, positions, graph.cell))
+        energies = energies_of_heads(outputs, graph)
+        n_heads = energies.shape[1]
+        gradients = torch.zeros((n_heads, *positions.shape), dtype=positions.dtype, device=positions.device)
+        if energies.requires_grad:
+            each = torch.eye(n_heads, dtype=energies.dtype, device=energies.device)[:, None, :].expand(-1, len(energies), -1)
+            (gradients,) = torch.autograd.grad(energies, positions, each, is_grads_batched=True, create_graph=create_graph)
+    if create_graph:
+        return outputs, energies, -gradients
+    return _detached(outputs), energies.detach(), -gradients.detach()
 
 
 def _given_forces(potential: Potential, outputs: Outputs) -> Tensor:
@@ -88,5 +115,6 @@ def _detached(outputs: Outputs) -> Outputs:
 
     terms = {name: e.detach() for name, e in outputs.terms.items()}
     return Outputs(
-        outputs.energies.detach(), terms, cut(outputs.charges), cut(outputs.hirshfeld_ratios), cut(outputs.extrapolation), cut(outputs.forces)
+        outputs.energies.detach(), terms, cut(outputs.charges), cut(outputs.hirshfeld_ratios), cut(outputs.extrapolation), cut(outputs.forces),
+        cut(outputs.head_energies),
     )

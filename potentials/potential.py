@@ -27,6 +27,7 @@ class Outputs:
     hirshfeld_ratios: Tensor | None = None  # (n_atoms,)
     extrapolation: Tensor | None = None  # (n_atoms, 2): descriptors outside the range of the training data, and the farthest one in ranges
     forces: Tensor | None = None  # (n_atoms, 3), eV/Å, of a potential that is not conservative and says its forces itself
+    head_energies: Tensor | None = None  # (n_atoms, n_heads), eV, everything included, of a potential with several heads; `energies` is their mean
 
 
 class Potential(torch.nn.Module):
@@ -49,6 +50,7 @@ class Potential(torch.nn.Module):
     provides_energy = True  # False: forces only; its energies are 0 and mean nothing
     provides_stress = True
     has_long_range = False  # does it read graph.long_range
+    energy_heads = 1  # opinions of the energy that it has; where there are several, `Outputs.head_energies` holds them
     long_range_cutoff: float | None | str = None  # Å; None: all pairs; "auto": all pairs, and 12 Å in a cell
     domain: Any = None  # `potentials.uncertainty.Domain` of its training set, where its file holds one
 

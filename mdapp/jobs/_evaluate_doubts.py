@@ -109,7 +109,7 @@ class Doubts:
 def refuse_without_doubts(potential: LoadedPotential) -> None:
     """UserError for a potential of ours that says nothing of its doubts; a stranger's calculator is asked."""
     own = getattr(potential.calculator, "potential", None)
-    if own is None or getattr(own, "domain", None) is not None or hasattr(own, "members"):
+    if own is None or getattr(own, "domain", None) is not None or hasattr(own, "members") or own.energy_heads > 1:
         return
     raise UserError(f"calibration is asked for, but {potential.title} does not say how sure it is. Name several potentials (-p a.pt -p b.pt), a pattern such as "
-                    "'m*.pt', or one that keeps the domain of its training set.")
+                    "'m*.pt', one with several heads, or one that keeps the domain of its training set.")

@@ -117,6 +117,7 @@ class ByPotential:
         from potentials.combine import Committee, one_by_one
         from potentials.derivatives import energy_forces_stress
         from potentials.graph import sum_over_atoms
+        from potentials.shallow import of_all_heads
 
         graph = dataset.batch(chosen).graph.to(self.device)
         if self._compile_now() and forces and not stress:
@@ -124,8 +125,8 @@ class ByPotential:
             return Predictions(energy.numpy(), f.double().numpy())
         begin = time.perf_counter()
         said: dict[str, np.ndarray] = {}
-        if self.doubts and isinstance(self.potential, Committee):
-            r = one_by_one(self.potential, graph, stress=stress)
+        if self.doubts and (isinstance(self.potential, Committee) or self.potential.energy_heads > 1):
+            r = (one_by_one if isinstance(self.potential, Committee) else of_all_heads)(self.potential, graph, stress=stress)
             said = {"energy_spread": r.energy_spread.cpu().numpy(), "forces_spread": r.forces_spread.cpu().numpy()}
         else:
             r = energy_forces_stress(self.potential, graph, forces=forces, stress=stress)  # type: ignore[assignment]

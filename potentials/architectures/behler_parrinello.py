@@ -23,6 +23,7 @@ from potentials.architectures import architectures
 from potentials.graph import AtomicGraph
 from potentials.layers.atomic_networks import SMOOTH, AtomicNetwork
 from potentials.layers.energies import ElementEnergies
+from potentials.layers.heads import mean_of_heads, with_other_terms
 from potentials.layers.symmetry_functions import SymmetryFunction, SymmetryFunctions, largest_cutoff, of_centre
 from potentials.layers.symmetry_functions.cutoffs import NAMES as CUTOFFS
 from potentials.layers.symmetry_functions.grids import Grid, functions_of
@@ -46,6 +47,7 @@ class Config:
     selection: Selection = Selection()  # before training; what was chosen is then in `functions`
     hidden: tuple[int, ...] = (30, 30)
     activation: tuple[str, ...] | str = "tanh"  # one for all hidden layers, or one for each
+    energy_heads: int = 1  # last layers on the hidden ones of each network: several are a shallow ensemble (see potentials.shallow)
     scaling: Mode = "sigma"
     scale_min: float = 0.0
     scale_max: float = 1.0
@@ -55,6 +57,8 @@ class Config:
             raise ValueError(f"cutoff must be > 0 Å, got {self.cutoff}.")
         if self.cutoff_fn not in CUTOFFS:
             raise ValueError(f"no cutoff function '{self.cutoff_fn}'; known: {', '.join(CUTOFFS)}.")
+        if self.energy_heads < 1:
+            raise ValueError(f"energy_heads must be 1 or more, got {self.energy_heads}.")
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden must name one or more widths of 1 or more, got {list(self.hidden)}.")
         if len(self.activations) != len(self.hidden):
@@ -92,8 +96,9 @@ class BehlerParrinello(Potential):
             raise ValueError(f"{chemical_symbols[known[counts.index(0)]]} has no symmetry function; each element needs one or more.")
         self.scalings = torch.nn.ModuleList(Scaling(n, config.scaling, config.scale_min, config.scale_max) for n in counts)
         self.networks = torch.nn.ModuleDict(
-            {chemical_symbols[z]: AtomicNetwork(n, config.hidden, config.activations) for z, n in zip(known, counts)}
+            {chemical_symbols[z]: AtomicNetwork(n, config.hidden, config.activations, config.energy_heads) for z, n in zip(known, counts)}
         )
+        self.energy_heads = config.energy_heads
         self.register_buffer("energy_unit", torch.ones((), dtype=torch.float64))  # s_E, eV
         self.element_energies = ElementEnergies()
 
@@ -157,8 +162,10 @@ class BehlerParrinello(Potential):
                 outside.append(torch.stack([(beyond > 0).sum(1).to(G.dtype), beyond.amax(1)], 1))
             atoms.append(chosen)
         e, extrapolation = (_in_order(x, atoms, graph.n_atoms) for x in (parts, outside))
-        terms = {"network": e.double() * self.energy_unit, "elements": self.element_energies(graph.numbers)}
-        return Outputs(terms["network"] + terms["elements"], terms, extrapolation=extrapolation)
+        e = e.double() * self.energy_unit  # (n_atoms, n_heads)
+        terms = {"network": mean_of_heads(e), "elements": self.element_energies(graph.numbers)}
+        energies = terms["network"] + terms["elements"]
+        return Outputs(energies, terms, extrapolation=extrapolation, head_energies=with_other_terms(e, energies))
 
     def atomic_features(self, graph: AtomicGraph) -> Tensor:
         found = [(chosen, scaling(G)) for (chosen, G), scaling in zip(self._descriptors_by_element(graph), self._scalings)]

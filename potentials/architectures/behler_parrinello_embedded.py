@@ -22,6 +22,7 @@ from potentials.graph import AtomicGraph
 from potentials.layers.atomic_networks import AtomicNetwork
 from potentials.layers.embedding import N_NUMBERS
 from potentials.layers.energies import ElementEnergies
+from potentials.layers.heads import mean_of_heads, with_other_terms
 from potentials.layers.symmetry_functions import SymmetryFunctions, largest_cutoff
 from potentials.layers.symmetry_functions.grids import Grid
 from potentials.layers.symmetry_functions.records import WEIGHTED
@@ -66,7 +67,8 @@ class EmbeddedBehlerParrinello(Potential):
         with torch.no_grad():
             self.neighbour_vectors.weight[:, 0] = 1.0  # the first channel begins as the one that sees all neighbours alike
         self.scaling = Scaling(n, config.scaling, config.scale_min, config.scale_max)
-        self.network = AtomicNetwork(n + config.n_centre, config.hidden, config.activations)
+        self.network = AtomicNetwork(n + config.n_centre, config.hidden, config.activations, config.energy_heads)
+        self.energy_heads = config.energy_heads
         self.register_buffer("energy_unit", torch.ones((), dtype=torch.float64))  # s_E, eV
         self.register_buffer("known", torch.tensor(known), persistent=False)
         self.element_energies = ElementEnergies()
@@ -92,8 +94,10 @@ class EmbeddedBehlerParrinello(Potential):
 
     def outputs(self, graph: AtomicGraph) -> Outputs:
         x = torch.cat([self.scaling(self._raw(graph)), self.centre_vectors(graph.numbers)], 1)
-        terms = {"network": self.network(x).double() * self.energy_unit, "elements": self.element_energies(graph.numbers)}
-        return Outputs(terms["network"] + terms["elements"], terms)
+        e = self.network(x).double() * self.energy_unit  # (n_atoms, n_heads)
+        terms = {"network": mean_of_heads(e), "elements": self.element_energies(graph.numbers)}
+        energies = terms["network"] + terms["elements"]
+        return Outputs(energies, terms, head_energies=with_other_terms(e, energies))
 
     def _raw(self, graph: AtomicGraph) -> Tensor:
         weights = self.neighbour_vectors(self.known)  # (n_elements, n_channels)

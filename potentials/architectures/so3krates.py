@@ -27,6 +27,7 @@ from potentials.layers.electrostatics import DampedCoulomb
 from potentials.layers.embedding import N_NUMBERS, ChargeSpinEmbedding, element_table
 from potentials.layers.energies import ElementEnergies
 from potentials.layers.geometry import Geometry, geometry_of
+from potentials.layers.heads import mean_of_heads, part_heads_, with_other_terms
 from potentials.layers.mlp import ResidualMLP, TwoLayers, dense
 from potentials.layers.pairs import far_pairs
 from potentials.layers.radial import RADIAL_BASES
@@ -60,6 +61,7 @@ class Config:
     layer_normalization_2: bool = True
     energy_regression_dim: int = 128
     energy_activation_fn: Literal["silu", "identity"] = "silu"
+    energy_heads: int = 1  # last layers of the energy on one trunk: several are a shallow ensemble (see potentials.shallow)
     energy_learn_atomic_type_scales: bool = True
     energy_learn_atomic_type_shifts: bool = True
     use_charge_embed: bool = False
@@ -79,8 +81,8 @@ class Config:
                 raise ValueError(f"num_features must be divisible by {name}, got {self.num_features} and {divisor}.")
         if not self.cutoff > 0:
             raise ValueError(f"cutoff must be > 0 Å, got {self.cutoff}.")
-        if min(self.num_layers, self.num_features, self.num_radial_basis_fn, self.energy_regression_dim) < 1:
-            raise ValueError("num_layers, num_features, num_radial_basis_fn and energy_regression_dim must be at least 1.")
+        if min(self.num_layers, self.num_features, self.num_radial_basis_fn, self.energy_regression_dim, self.energy_heads) < 1:
+            raise ValueError("num_layers, num_features, num_radial_basis_fn, energy_regression_dim and energy_heads must be at least 1.")
         if not self.avg_num_neighbors > 0:
             raise ValueError(f"avg_num_neighbors must be > 0, got {self.avg_num_neighbors}.")
 
@@ -136,7 +138,10 @@ class So3krates(Potential):
         self.cutoff_fn = CUTOFFS[config.cutoff_fn]
         self.harmonics = SphericalHarmonics(config.degrees)
         self.layers = torch.nn.ModuleList(Layer(config) for _ in range(config.num_layers))
-        self.readout = TwoLayers(F, config.energy_regression_dim, 1, config.energy_activation_fn, zero_last=config.output_is_zero_at_init)
+        self.energy_heads = config.energy_heads
+        self.readout = TwoLayers(F, config.energy_regression_dim, config.energy_heads, config.energy_activation_fn, zero_last=config.output_is_zero_at_init)
+        if config.energy_heads > 1:
+            part_heads_(self.readout.last)
         if config.energy_learn_atomic_type_scales:
             self.scales = torch.nn.Parameter(torch.ones(N_NUMBERS))
         if config.energy_learn_atomic_type_shifts:
@@ -162,12 +167,13 @@ class So3krates(Potential):
     def outputs(self, graph: AtomicGraph) -> Outputs:
         geometry = self.geometry(graph)
         x, _ = self.features(graph, geometry)
-        e = self.readout(x)[:, 0]  # (n_atoms,)
+        e = self.readout(x)  # (n_atoms, n_heads)
         if self.config.energy_learn_atomic_type_scales:
-            e = e * self.scales.index_select(0, graph.numbers)
+            e = e * self.scales.index_select(0, graph.numbers)[:, None]
         if self.config.energy_learn_atomic_type_shifts:
-            e = e + self.shifts.index_select(0, graph.numbers)
-        terms = {"network": e.double()}
+            e = e + self.shifts.index_select(0, graph.numbers)[:, None]
+        e = e.double()
+        terms = {"network": mean_of_heads(e)}
         if self.zbl is not None:
             terms["repulsion"] = self.zbl(graph, geometry.d, geometry.phi).double()
         charges = ratios = None
@@ -180,7 +186,8 @@ class So3krates(Potential):
                 ratios = self.hirshfeld(x, graph)
                 terms["dispersion"] = self.dispersion(ratios, far, graph).double()
         terms["elements"] = self.element_energies(graph.numbers)
-        return Outputs(torch.stack(list(terms.values())).sum(0), terms, charges, ratios)
+        energies = torch.stack(list(terms.values())).sum(0)
+        return Outputs(energies, terms, charges, ratios, head_energies=with_other_terms(e, energies))
 
     def geometry(self, graph: AtomicGraph) -> Geometry:
         """Distances, radial basis, cutoff function and harmonics of the pairs, in the network's precision."""

@@ -34,10 +34,12 @@ class Batch:
     charges: Tensor  # (n_atoms,) float64, e
     dipole: Tensor  # (n_structures, 3) float64, e Å
     atom_counts: Tensor  # (n_structures,) int64
+    head_weights: Tensor | None = None  # (n_structures, n_heads) float64, how often each head of a shallow ensemble learns from a frame
+    head: Tensor | None = None  # (n_structures,) int64, the head whose forces are learnt from a frame now
 
     def to(self, device: torch.device | str) -> Batch:
         labels = (self.energy, self.forces, self.stress, self.charges, self.dipole, self.atom_counts)
-        return Batch(self.graph.to(device), *(t.to(device) for t in labels))
+        return Batch(self.graph.to(device), *(t.to(device) for t in labels), *(None if t is None else t.to(device) for t in (self.head_weights, self.head)))
 
 
 @dataclass(frozen=True)

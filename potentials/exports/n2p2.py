@@ -109,6 +109,8 @@ def _weights(potential: BehlerParrinello, element: int, order: list[int]) -> str
     for n, layer in enumerate(layers):
         unit = float(potential.energy_unit) if n == len(layers) - 1 else 1.0
         w, b = (unit * x.detach().double().cpu().numpy() for x in (layer.weight, layer.bias))
+        if n == len(layers) - 1:  # of several heads the mean, which is linear too
+            w, b = w.mean(0, keepdims=True), b.mean(0, keepdims=True)
         w = w[:, order] if n == 0 else w
         for (i, j), value in np.ndenumerate(w.T):
             number += 1

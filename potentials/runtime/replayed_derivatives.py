@@ -42,7 +42,7 @@ class ReplayedDerivatives:
         self.capturable = all(getattr(m, "capturable", True) for m in potential.modules())
         self._prepared: dict[bool, tuple[Padded, Callable[[], Tensor]]] = {}
         self._terms: list[str] = []
-        self._has = (False, False)  # charges, ratios
+        self._has = (False, False, 0)  # charges, ratios, heads
 
     def __call__(self, potential: Potential, graph: AtomicGraph, *, stress: bool = False) -> Results:
         """See `potentials.derivatives.energy_forces_stress`; `potential` must be the one that this was made for."""
@@ -85,24 +85,26 @@ class ReplayedDerivatives:
         """Everything that is known of the structure, end to end in one float64 vector; the ghost stays out."""
         o = r.outputs
         self._terms = list(o.terms)
-        self._has = o.charges is not None, o.hirshfeld_ratios is not None
+        heads = [] if o.head_energies is None else list(o.head_energies.unbind(1))
+        self._has = o.charges is not None, o.hirshfeld_ratios is not None, len(heads)
         assert r.forces is not None
-        columns = [o.energies, *(x for x in (o.charges, o.hirshfeld_ratios) if x is not None), *o.terms.values()]
+        columns = [o.energies, *(x for x in (o.charges, o.hirshfeld_ratios) if x is not None), *heads, *o.terms.values()]
         parts = [r.energy[:1], r.forces[:n].reshape(-1), *(c[:n] for c in columns)]
         if r.stress is not None:
             parts.append(r.stress[0].reshape(-1))
         return torch.cat([p.double() for p in parts])
 
     def _unpacked(self, packed: Tensor, n: int, stress: bool) -> Results:
-        has_charges, has_ratios = self._has
+        has_charges, has_ratios, n_heads = self._has
         energy, forces, rest = packed[:1], packed[1 : 1 + 3 * n].view(n, 3), packed[1 + 3 * n :]
-        n_columns = 1 + has_charges + has_ratios + len(self._terms)
+        n_columns = 1 + has_charges + has_ratios + n_heads + len(self._terms)
         columns = list(rest[: n_columns * n].view(n_columns, n))
         energies = columns.pop(0)
         charges = columns.pop(0) if has_charges else None
         ratios = columns.pop(0) if has_ratios else None
+        heads = torch.stack([columns.pop(0) for _ in range(n_heads)], 1) if n_heads else None
         sigma = rest[n_columns * n :].view(1, 3, 3) if stress else None
-        return Results(energy, energies, forces, sigma, Outputs(energies, dict(zip(self._terms, columns)), charges, ratios))
+        return Results(energy, energies, forces, sigma, Outputs(energies, dict(zip(self._terms, columns)), charges, ratios, head_energies=heads))
 
 
 def _on_host(r: Results) -> Results:
@@ -110,5 +112,5 @@ def _on_host(r: Results) -> Results:
         return None if x is None else x.cpu()
 
     o = r.outputs
-    outputs = Outputs(o.energies.cpu(), {name: e.cpu() for name, e in o.terms.items()}, down(o.charges), down(o.hirshfeld_ratios))
+    outputs = Outputs(o.energies.cpu(), {name: e.cpu() for name, e in o.terms.items()}, down(o.charges), down(o.hirshfeld_ratios), head_energies=down(o.head_energies))
     return Results(r.energy.cpu(), r.energies.cpu(), down(r.forces), down(r.stress), outputs)

@@ -58,9 +58,14 @@ def optimiser_for(potential: Potential, config: OptimiserConfig) -> torch.optim.
     return build_optimiser(potential, config)
 
 
-def refuse_what_cannot_be(config: TrainConfig, workers: Workers, n_frames: int) -> None:
-    """TrainingError where an optimiser is asked for what it cannot do."""
+def refuse_what_cannot_be(config: TrainConfig, workers: Workers, n_frames: int, n_heads: int = 1) -> None:
+    """TrainingError where an optimiser, or the loss of several heads, is asked for what it cannot do."""
     name = config.optimiser.kind
+    if config.loss.heads == "nll" and (n_heads < 2 or config.loss.stress > 0 or config.loss.dipole > 0):
+        why = "the potential has one head: give [train.potential.config] energy_heads" if n_heads < 2 else "stress and dipole are not learnt by it: leave them out"
+        raise TrainingError(f'[train.loss]: heads = "nll", but {why}.')
+    if name == "kalman" and n_heads > 1:
+        raise TrainingError(f"[train.optimiser]: kalman trains one head, and the potential has {n_heads}. Take adamw, or energy_heads = 1.")
     if not second_order(config.optimiser):
         return
     if not workers.alone:
@@ -80,7 +85,7 @@ def advancing(config: TrainConfig, potential: Potential, optimiser: torch.optim.
         return _line_searched(config.loss, optimiser, predict)
 
     def along_gradient(batch: Batch | None, progress: float) -> Step:
-        prediction = None if batch is None else predict(batch.graph)
+        prediction = None if batch is None else _predicted(predict, batch, config.loss)
         share = joined_loss(workers, prediction, batch, config.loss, progress)
         optimiser.zero_grad(set_to_none=True)
         if share.requires_grad:
@@ -91,6 +96,11 @@ def advancing(config: TrainConfig, potential: Potential, optimiser: torch.optim.
     return along_gradient
 
 
+def _predicted(predict: Predict, batch: Batch, config: LossConfig) -> Prediction:
+    """What is learnt from: of a potential with several heads the forces of those that are drawn, or of all."""
+    return predict(batch.graph) if batch.head is None else predict(batch.graph, batch.head, config.heads == "nll")
+
+
 def _line_searched(config: LossConfig, optimiser: torch.optim.LBFGS, predict: Predict) -> Advance:
     def advance(batch: Batch | None, progress: float) -> Step:
         assert batch is not None
@@ -98,7 +108,7 @@ def _line_searched(config: LossConfig, optimiser: torch.optim.LBFGS, predict: Pr
 
         def closure() -> Tensor:
             optimiser.zero_grad(set_to_none=True)
-            prediction = predict(batch.graph)
+            prediction = _predicted(predict, batch, config)
             value = loss(prediction, batch, config, progress)
             value.backward()
             if not first:

@@ -10,7 +10,7 @@ from potentials.training.loss import Prediction
 
 def compiled_predictor(potential: Potential, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> Predict:
     """A function of a graph as `plain_predictor` gives; compiled where forces are learnt, plain otherwise (charges, stress and forces that are no gradient among it)."""
-    if stress or not forces or not create_graph or not potential.conservative or getattr(potential, "charges", None) is not None:
+    if stress or not forces or not create_graph or not potential.conservative or getattr(potential, "charges", None) is not None or potential.energy_heads > 1:
         return plain_predictor(potential, forces=forces, stress=stress, create_graph=create_graph)
     energy_forces = CompiledEnergyForces(potential)
 

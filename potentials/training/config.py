@@ -99,6 +99,9 @@ class LossConfig:
     late_from: float = 0.75  # part of the training
     late_until: float | None = None  # the weights glide until then; they jump at `late_from` when not given
     late_shape: Literal["linear", "cosine"] = "cosine"  # of the glide
+    heads: Literal["each", "nll"] = "each"  # of a potential with several: "each" learns by itself, from a bootstrap of the frames; "nll": their mean and
+    # spread as a normal distribution, by its negative log likelihood, which makes the spread an error bar and takes a backward pass for each head
+    bootstrap: bool = True  # "each": False learns every head from every frame
 
     def __post_init__(self):
         if self.beta is not None:
@@ -206,6 +209,14 @@ class FineTuneConfig:
     what: str | tuple[str, ...] = "all"  # "all", "head", or beginnings of the names of the weights that may change
     reference_energies: Literal["refit", "keep"] = "refit"  # "refit": shifts per element, so that old energies lie on the new level of theory
     units: Literal["keep", "refit"] = "keep"  # what an architecture takes from data before the first step (units, scaling); "refit" for another substance
+    energy_heads: int | None = None  # so many last layers, drawn about the file's one: a shallow ensemble of it; as in the file when not given
+    jitter: float = 0.0  # of each weight that may change before the first step, in its tensor's root mean square: members of a committee then begin apart
+
+    def __post_init__(self):
+        if not 0 <= self.jitter < 1:
+            raise ValueError(f"jitter must be at least 0 and below 1, got {self.jitter}.")
+        if self.energy_heads is not None and self.energy_heads < 2:
+            raise ValueError(f"energy_heads must be 2 or more, got {self.energy_heads}. Leave it out to keep those of the file.")
 
 
 @dataclass(frozen=True)

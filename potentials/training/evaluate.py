@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols
+from torch import Tensor
 
 from potentials.data.dataset import Batch, Dataset, batches
 from potentials.data.labelled import DataError
-from potentials.derivatives import energy_forces_stress
+from potentials.derivatives import energies_of_heads, energy_forces_stress, forces_of_heads
 from potentials.graph import AtomicGraph
 from potentials.potential import Potential
 from potentials.training.loss import Prediction
@@ -21,15 +22,22 @@ from potentials.training.metrics import Errors, ErrorSums, known_errors
 
 log = logging.getLogger(__name__)
 
-Predict = Callable[[AtomicGraph], Prediction]
+Predict = Callable[..., Prediction]  # of a graph; of a potential with several heads also of `head` and `all_heads`, as `plain_predictor` says
 
 
 def plain_predictor(potential: Potential, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> Predict:
-    """A function of a graph that gives energy and, as asked, forces and stress; `create_graph` where the forces are learnt."""
+    """A function of a graph that gives energy and, as asked, forces and stress; `create_graph` where the forces are learnt.
 
-    def predict(graph: AtomicGraph) -> Prediction:
-        results = energy_forces_stress(potential, graph, forces=forces, stress=stress, create_graph=create_graph)
-        return Prediction(results.energy, results.forces, results.stress, results.outputs.charges)
+    It also takes `head` (n_structures,), whose forces and stress are meant, and `all_heads`, for the forces of each.
+    """
+
+    def predict(graph: AtomicGraph, head: Tensor | None = None, all_heads: bool = False) -> Prediction:
+        if all_heads and forces:
+            outputs, energies, of_heads = forces_of_heads(potential, graph, create_graph=create_graph)
+            return Prediction(energies.mean(1), of_heads.mean(0), None, outputs.charges, energies, of_heads)
+        results = energy_forces_stress(potential, graph, forces=forces, stress=stress, create_graph=create_graph, head=head)
+        of_each = None if results.outputs.head_energies is None else energies_of_heads(results.outputs, graph)
+        return Prediction(results.energy, results.forces, results.stress, results.outputs.charges, of_each)
 
     return predict
 

@@ -170,6 +170,43 @@ def let_change(potential: Potential, what: str | tuple[str, ...]) -> int:
     return sum(p.numel() for p in potential.parameters() if p.requires_grad)
 
 
+def with_heads(parent: Potential, n: int | None, seed: int) -> Potential:
+    """The same potential with so many last layers of the energy, drawn about its one, whose mean they keep.
+
+    Raises
+    ------
+    TrainingError : an architecture without such heads, or one that has another number of several.
+    """
+    if n is None or n == parent.energy_heads:
+        return parent
+    lineage: dict[str, Any] = getattr(parent, "lineage", {"file": f"This {type(parent).name}"})  # type: ignore[attr-defined]
+    if "energy_heads" not in {f.name for f in fields(parent.config)} or parent.energy_heads > 1:  # type: ignore[arg-type]
+        raise TrainingError(f"{lineage['file']} cannot take {n} heads: it has {parent.energy_heads}, and "
+                            f"{'a ' + type(parent).name + ' knows no other number' if parent.energy_heads == 1 else 'several stay as many'}.")  # type: ignore[attr-defined]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        child = type(parent)(replace(parent.config, energy_heads=n)).to(next(parent.parameters()).dtype)  # type: ignore[arg-type,call-arg,type-var]
+    before, after = parent.state_dict(), child.state_dict()
+    for name, drawn in after.items():  # a last layer has n rows where the parent's has one
+        mine = before[name]
+        if drawn.shape != mine.shape:
+            spread = drawn - drawn.mean(0, keepdim=True)
+            scale = float(mine.square().mean().sqrt()) / max(float(spread.square().mean().sqrt()), 1e-12) if drawn.ndim > 1 else 0.0
+            mine = mine + scale * spread
+        drawn.copy_(mine)
+    child.lineage = lineage  # type: ignore[assignment]
+    return child.eval()
+
+
+@torch.no_grad()
+def jittered_(potential: Potential, by: float, seed: int) -> None:
+    """Gaussian noise on the weights that may change, of each tensor in units of its root mean square."""
+    rng = torch.Generator().manual_seed(seed)
+    for p in potential.parameters():
+        if by and p.requires_grad:
+            p += by * p.square().mean().sqrt() * torch.randn(p.shape, generator=rng, dtype=torch.float64).to(p)
+
+
 def tell_of(potential: Potential, new: Iterable[int], n_free: int, tell: Callable[[str], None]) -> None:
     """Where it comes from, in a sentence."""
     lineage: Any = potential.lineage

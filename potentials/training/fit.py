@@ -27,6 +27,7 @@ from potentials.training.card import card_before_training
 from potentials.training.config import TrainConfig
 from potentials.training.distributed import joined_workers
 from potentials.training.evaluate import Evaluation, Predict, evaluate, plain_predictor
+from potentials.training.heads import drawn
 from potentials.training.ledger import Ledger, Stability, in_words
 from potentials.training.log import require_tensorboard
 from potentials.training.loss import Prediction
@@ -103,7 +104,7 @@ def fit(
         training, validation, statistics, potential = prepare(config, screen.line)
         potential.to(config.device)
         training, validation, predictor = with_descriptors(config, potential, training, validation, predictor, screen.line)
-        refuse_what_cannot_be(config, workers, len(training.indices))
+        refuse_what_cannot_be(config, workers, len(training.indices), potential.energy_heads)
         optimiser = optimiser_for(potential, config.optimiser)
         mean = RunningMean(potential, 0.0 if second_order(config.optimiser) else config.optimiser.ema)
         position = Position() if saved is None else restore_state(saved, potential, optimiser, mean)
@@ -126,6 +127,8 @@ def fit(
             if not len(mine):
                 return None
             batch = training.dataset.batch(mine)
+            if potential.energy_heads > 1:
+                batch = drawn(batch, mine, potential.energy_heads, config.seed, position.epoch, config.loss.bootstrap)
             return (turned_at_random(batch, mine, config.seed, position.epoch) if config.rotations else batch).to(config.device)
 
         while not ended and not stopped:

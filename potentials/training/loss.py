@@ -29,6 +29,7 @@ from torch import Tensor
 from potentials.data.dataset import Batch
 from potentials.graph import AtomicGraph, sum_over_atoms
 from potentials.training.config import LossConfig
+from potentials.training.heads import LEAST_SPREAD, likelihood
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Prediction:
     forces: Tensor | None  # (n_atoms, 3), eV/Å
     stress: Tensor | None = None  # (n_structures, 3, 3), eV/Å³
     charges: Tensor | None = None  # (n_atoms,), e
+    head_energy: Tensor | None = None  # (n_structures, n_heads) float64, eV, of a potential with several heads
+    head_forces: Tensor | None = None  # (n_heads, n_atoms, 3), eV/Å, where all are asked for
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,11 @@ def loss_terms(prediction: Prediction, batch: Batch, config: LossConfig) -> dict
     rho = _pointwise(config.energy_kind or config.kind, config.energy_huber_delta or config.huber_delta)
     labelled = torch.isfinite(batch.energy)
     terms = {"energy": Term(rho(_difference(prediction.energy, batch.energy, labelled) / per).sum(), labelled.sum())}
+    if batch.head_weights is not None:
+        terms["energy"] = _energy_of_heads(prediction, batch, config, per, rho)
     if config.learns_forces:
         assert prediction.forces is not None, "forces have a weight but were not computed"
-        terms["forces"] = _force_term(prediction.forces, batch, config)
+        terms["forces"] = _force_term(prediction.forces, batch, config) if prediction.head_forces is None else _likely_forces(prediction.head_forces, batch)
     if config.wake > 0:
         assert prediction.forces is not None, "forces have a weight but were not computed"
         terms["wake"] = _wake_term(prediction.forces, batch)
@@ -150,6 +155,25 @@ def _force_term(forces: Tensor, batch: Batch, config: LossConfig) -> Term:
     counts = zeros.index_add(0, structure, weights)
     known = counts > 0
     return Term((zeros.index_add(0, structure, weights * per_atom) / torch.where(known, counts, 1.0)).sum(), known.sum())
+
+
+def _energy_of_heads(prediction: Prediction, batch: Batch, config: LossConfig, per: Tensor, rho: Callable[[Tensor], Tensor]) -> Term:
+    """Energies as the heads of a shallow ensemble learn them; see `potentials.training.heads`."""
+    e, weights = prediction.head_energy, batch.head_weights  # (n_structures, n_heads)
+    assert e is not None and weights is not None, "energies of heads are learnt but were not computed"
+    labelled = torch.isfinite(batch.energy)
+    if config.heads == "nll":
+        known = e[labelled] / per[labelled, None]
+        return Term(likelihood(known.T, batch.energy[labelled] / per[labelled], LEAST_SPREAD["energy"]).sum(), labelled.sum())
+    weights = weights * labelled[:, None]
+    off = _difference(e, batch.energy[:, None], labelled[:, None]) / per[:, None]
+    return Term((weights * rho(off)).sum(), weights.sum())
+
+
+def _likely_forces(of_heads: Tensor, batch: Batch) -> Term:
+    labelled = torch.isfinite(batch.forces).all(dim=1)
+    said, label = of_heads[:, labelled].flatten(1), batch.forces[labelled].flatten()
+    return Term(likelihood(said, label, LEAST_SPREAD["forces"]).sum() / 3, labelled.sum())
 
 
 def _wake_term(forces: Tensor, batch: Batch) -> Term:

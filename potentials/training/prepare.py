@@ -99,13 +99,16 @@ def _fine_tuned(
     dataset, indices = training.dataset, training.indices
     present = elements_of(dataset, indices)
     new = [z for z in present if parent.elements is not None and z not in parent.elements]
-    potential = fine_tuning.extended(parent, present).to(config.device)
+    wider = fine_tuning.with_heads(parent, config.fine_tune.energy_heads, config.seed)
+    potential = fine_tuning.extended(wider, present).to(config.device)
+    n_free = fine_tuning.let_change(potential, config.fine_tune.what)
+    fine_tuning.jittered_(potential, config.fine_tune.jitter, config.seed)
     keep = config.fine_tune.reference_energies == "keep"
     energies = fine_tuning.fitted_energies(potential, dataset, indices, keep, config.device, config.seed) if given is None else (
         {**fine_tuning.reference_energies(potential), **given})  # fmt: skip
     known = statistics(dataset, indices, energies)
     potential.set_reference_energies(energies)  # type: ignore[operator]
-    fine_tuning.tell_of(potential, new, fine_tuning.let_change(potential, config.fine_tune.what), tell)
+    fine_tuning.tell_of(potential, new, n_free, tell)
     return known, potential
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from potentials.data.dataset import Batch, Dataset
 from potentials.data.pairlists import ranges
+from potentials.derivatives import energies_of_heads
 from potentials.graph import AtomicGraph, Edges, edge_vectors, sum_over_atoms
 from potentials.potential import Outputs, Potential
 from potentials.training.config import TrainConfig
@@ -137,24 +138,29 @@ def stored_predictor(predictor: Callable[..., Predict]) -> Callable[..., Predict
     def made(potential: Potential, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> Predict:
         plain = predictor(potential, forces=forces, stress=stress, create_graph=create_graph)
 
-        def predict(graph: AtomicGraph) -> Prediction:
-            if not isinstance(graph, DescribedGraph):
-                return plain(graph)
-            return from_descriptors(potential, graph, forces=forces, stress=stress, create_graph=create_graph)
+        def predict(graph: AtomicGraph, head: Tensor | None = None, all_heads: bool = False) -> Prediction:
+            if not isinstance(graph, DescribedGraph) or all_heads:
+                return plain(graph) if head is None and not all_heads else plain(graph, head, all_heads)
+            return from_descriptors(potential, graph, forces=forces, stress=stress, create_graph=create_graph, head=head)
 
         return predict
 
     return made
 
 
-def from_descriptors(potential: Potential, graph: DescribedGraph, *, forces: bool, stress: bool, create_graph: bool) -> Prediction:
-    """Energy, forces and stress by the chain rule over stored derivatives."""
+def from_descriptors(
+    potential: Potential, graph: DescribedGraph, *, forces: bool, stress: bool, create_graph: bool, head: Tensor | None = None
+) -> Prediction:
+    """Energy, forces and stress by the chain rule over stored derivatives; `head` as for `potentials.derivatives.energy_forces_stress`."""
     fixed, f, sigma = cast(FixedDescriptors, potential), None, None
     with torch.set_grad_enabled(forces or stress or create_graph):
         G = graph.G.detach().requires_grad_(forces or stress)
-        energy = sum_over_atoms(fixed.outputs_of_descriptors(G, graph).energies.double(), graph)
+        outputs = fixed.outputs_of_descriptors(G, graph)
+        energy = sum_over_atoms(outputs.energies.double(), graph)
+        of_heads = None if outputs.head_energies is None else energies_of_heads(outputs, graph)
         if forces or stress:
-            (g,) = torch.autograd.grad(energy.sum(), G, create_graph=create_graph)
+            whole = energy if head is None or of_heads is None else of_heads.gather(1, head[:, None])
+            (g,) = torch.autograd.grad(whole.sum(), G, create_graph=create_graph)
             along = torch.bmm(graph.J, g.index_select(0, graph.edges.centres)[:, :, None])[:, :, 0].double()  # (n_edges, 3) dE/dd_e
             f = torch.zeros_like(graph.positions).index_add(0, graph.edges.centres, along).index_add(0, graph.edges.neighbours, -along)
             if stress:
@@ -162,8 +168,8 @@ def from_descriptors(potential: Potential, graph: DescribedGraph, *, forces: boo
                 virial = torch.zeros_like(graph.cell).index_add(0, of_edge, edge_vectors(graph)[:, :, None] * along[:, None, :])
                 sigma = 0.5 * (virial + virial.transpose(1, 2)) / torch.linalg.det(graph.cell).abs()[:, None, None]
     if not create_graph:
-        energy, f, sigma = (None if x is None else x.detach() for x in (energy, f, sigma))  # type: ignore[assignment]
-    return Prediction(energy, f, sigma)
+        energy, f, sigma, of_heads = (None if x is None else x.detach() for x in (energy, f, sigma, of_heads))  # type: ignore[assignment]
+    return Prediction(energy, f, sigma, head_energy=of_heads)
 
 
 def _chunks(dataset: Dataset) -> Iterator[tuple[int, int]]:
