@@ -13,6 +13,7 @@ import numpy as np
 
 from mdapp.analysis.blocks import BlockMeans
 from mdapp.analysis.chunks import Chunk, System, Trajectory, tally
+from mdapp.analysis.result import Result
 from mdapp.analysis.table import write_columns
 
 
@@ -49,7 +50,7 @@ class Distribution:
 
 
 @dataclass(frozen=True)
-class BondStatistics:
+class BondStatistics(Result):
     """Distributions of all bonds and angles by kind."""
 
     bonds: dict[str, Distribution]

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mdapp.analysis.result import Result
+
 BROKEN_A = 0.5  # a bond this much longer or shorter than at the start is no thermal vibration
 
 
 @dataclass(frozen=True)
-class BondSeries:
+class BondSeries(Result):
     """The worst bond of every frame."""
 
     time_ps: np.ndarray  # (n_frames,)

@@ -66,6 +66,15 @@ class System:
         return molecules(len(self), self.bonds)
 
     @cached_property
+    def formulas(self) -> tuple[str, ...]:
+        """(n_molecules,) Hill formula of each molecule, such as H2O; of a single atom its symbol."""
+        from mdapp.analysis.errors import formula
+
+        order = np.argsort(self.molecules, kind="stable")
+        members = np.split(self.numbers[order], np.flatnonzero(np.diff(self.molecules[order])) + 1)
+        return tuple(formula(numbers) for numbers in members)
+
+    @cached_property
     def topology(self) -> mdtraj.Topology:
         """With residues and names in the atoms' order; found from the bonds where none was given."""
         if self.given is not None:

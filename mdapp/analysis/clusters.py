@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mdapp.analysis.chunks import Chunk, Trajectory, tally
+from mdapp.analysis.result import Result
 from mdapp.analysis.rmsf import shape_atoms
 from mdapp.analysis.statistics import Mean, mean_with_error
 from mdapp.analysis.table import write_columns
@@ -20,7 +21,7 @@ METHODS = ("gromos", "average")
 
 
 @dataclass(frozen=True)
-class Clusters:
+class Clusters(Result):
     """Conformers, the most populated first."""
 
     time_ps: np.ndarray  # (n_compared,)

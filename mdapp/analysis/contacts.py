@@ -12,13 +12,14 @@ import numpy as np
 
 from mdapp.analysis.blocks import BlockMeans
 from mdapp.analysis.chunks import Chunk, Trajectory, tally
+from mdapp.analysis.result import Result
 from mdapp.analysis.table import write_columns
 
 SCHEMES = {"heavy": ("closest-heavy", 4.5), "ca": ("ca", 8.0)}  # name in MDTraj, contact below Å
 
 
 @dataclass(frozen=True)
-class ContactMap:
+class ContactMap(Result):
     """Contacts between residues; matrices are symmetric, NaN where a pair was left out."""
 
     residues: tuple[str, ...]  # (n_residues,)

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import constants
 
 from mdapp.analysis.chunks import Chunk, Trajectory, tally
+from mdapp.analysis.result import Result
 from mdapp.analysis.statistics import Mean, mean_with_error
 from mdapp.analysis.table import write_columns
 from mdapp.analysis.thermo import EV_PER_A3_IN_BAR
@@ -21,7 +22,7 @@ AMU_PER_A3_IN_G_CM3 = constants.atomic_mass * 1000 / 1e-24
 
 
 @dataclass(frozen=True)
-class Density:
+class Density(Result):
     """Density, volume and, where the frames hold it, pressure of every frame."""
 
     time_ps: np.ndarray  # (n_frames,)

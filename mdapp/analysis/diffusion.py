@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 from mdapp.analysis.chunks import Chunk, System, Trajectory, tally
 from mdapp.analysis.clock import FrameClock
 from mdapp.analysis.lags import LaggedSums
+from mdapp.analysis.result import Result
 from mdapp.analysis.table import write_columns
 from mdapp.analysis.unwrap import Unwrapper
 
@@ -29,7 +30,7 @@ CUBIC = 2.837297  # Madelung constant of a cubic lattice of hydrodynamic images
 
 
 @dataclass(frozen=True)
-class Diffusion:
+class Diffusion(Result):
     """MSD of a kind of particles and the coefficient of its straight part."""
 
     time_ps: np.ndarray  # (n_lags,)
@@ -77,7 +78,7 @@ def diffusion(trajectory: Trajectory, what: str = "molecules", max_lag_ps: float
     Parameters
     ----------
     trajectory : read once, in chunks; evenly spaced frames, close enough that nothing moves by half a cell in between.
-    what : "molecules" for their centres of mass, "all" for all atoms, or a symbol such as "Li".
+    what : "molecules" for their centres of mass, the formula of one kind of molecules such as "H2O" for those, "all" for all atoms, or a symbol such as "Li".
     max_lag_ps : largest time; at most a quarter of the trajectory is used.
     frame_fs : time between frames, where the trajectory does not tell.
     fit_from : part of the largest time where the fit begins, so that the way out of the cage does not count.
@@ -142,7 +143,15 @@ def _particles(system: System, what: str) -> csr_array:
         labels = system.molecules
         totals = np.bincount(labels, system.masses)
         return csr_array((system.masses / totals[labels], (labels, np.arange(n))), shape=(len(totals), n))
+    formulas = system.formulas
+    if what in formulas:
+        members = np.isin(system.molecules, [k for k, formula in enumerate(formulas) if formula == what])
+        atoms = np.flatnonzero(members)
+        _, rows = np.unique(system.molecules[atoms], return_inverse=True)
+        totals = np.bincount(rows, system.masses[atoms])
+        return csr_array((system.masses[atoms] / totals[rows], (rows, atoms)), shape=(len(totals), n))
     chosen = np.arange(n) if what == "all" else np.flatnonzero(np.array(system.symbols) == what)
     if not len(chosen):
-        raise ValueError(f"There is no {what} in the trajectory; it holds {', '.join(sorted(set(system.symbols)))}. Other words: molecules, all.")
+        raise ValueError(f"There is no {what} in the trajectory; it holds {', '.join(sorted(set(system.symbols)))}. "
+                         f"Other words: molecules, all, {', '.join(sorted(set(formulas)))}.")
     return csr_array((np.ones(len(chosen)), (np.arange(len(chosen)), chosen)), shape=(len(chosen), n))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mdapp.analysis.result import Result
+
 if TYPE_CHECKING:
     import mdtraj
 
@@ -22,7 +24,7 @@ REGIONS = {  # phi from, to; psi from, to, in degrees; both may pass through 180
 
 
 @dataclass(frozen=True)
-class Ramachandran:
+class Ramachandran(Result):
     """phi and psi of every residue that has both, in every frame."""
 
     time_ps: np.ndarray  # (n_frames,)

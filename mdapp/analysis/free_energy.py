@@ -14,6 +14,7 @@ from scipy import constants
 
 from mdapp.analysis.blocks import BlockMeans, series_errors
 from mdapp.analysis.dihedrals import REGIONS, Ramachandran
+from mdapp.analysis.result import Result
 from mdapp.analysis.statistics import Mean, mean_with_error
 from mdapp.analysis.table import write_columns
 
@@ -21,7 +22,7 @@ KJ_PER_MOL_K = constants.R / 1000
 
 
 @dataclass(frozen=True)
-class FreeEnergySurface:
+class FreeEnergySurface(Result):
     """F over the plane of two torsions."""
 
     edges_deg: np.ndarray  # (n_bins + 1,) of both axes

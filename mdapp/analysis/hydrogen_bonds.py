@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mdapp.analysis.chunks import Chunk, System, Trajectory, tally
+from mdapp.analysis.result import Result
 from mdapp.analysis.statistics import Mean, mean_with_error
 from mdapp.analysis.table import write_columns
 
@@ -25,7 +26,7 @@ DENSE = 10_000  # pairs of hydrogens and acceptors that are all measured
 
 
 @dataclass(frozen=True)
-class HydrogenBonds:
+class HydrogenBonds(Result):
     """Hydrogen bonds along a trajectory, the most frequent first."""
 
     time_ps: np.ndarray  # (n_frames,)

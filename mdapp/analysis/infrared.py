@@ -19,6 +19,7 @@ from scipy import constants
 
 from mdapp.analysis.chunks import Chunk, Trajectory, tally
 from mdapp.analysis.clock import FrameClock
+from mdapp.analysis.result import Result
 from mdapp.analysis.spectrum import RESOLUTION_CM1, Segments, difference_gain, segment_length
 from mdapp.analysis.table import write_columns
 from mdapp.analysis.unwrap import Unwrapper
@@ -28,7 +29,7 @@ KM_PER_MOL_KELVIN = constants.N_A / (12 * constants.epsilon_0 * constants.c**2 *
 
 
 @dataclass(frozen=True)
-class Infrared:
+class Infrared(Result):
     """Absorption of one mole of the trajectory's content."""
 
     wavenumber_cm1: np.ndarray  # (n_waves,)
@@ -63,8 +64,8 @@ def infrared(trajectory: Trajectory, temperature_K: float, charges: np.ndarray |
 class InfraredTally:
     """Follows the dipole; see `infrared`."""
 
-    def __init__(self, temperature_K: float, charges: np.ndarray | None = None, resolution_cm1: float = RESOLUTION_CM1, frame_fs: float | None = None):
-        if not temperature_K > 0:
+    def __init__(self, temperature_K: float | None, charges: np.ndarray | None = None, resolution_cm1: float = RESOLUTION_CM1, frame_fs: float | None = None):
+        if temperature_K is not None and not temperature_K > 0:
             raise ValueError(f"The temperature must be > 0 K, got {temperature_K}.")
         self.temperature_K, self.charges, self.resolution = temperature_K, charges, resolution_cm1
         self._clock = FrameClock(frame_fs)
@@ -72,6 +73,8 @@ class InfraredTally:
         self._source = ""
 
     def add(self, chunk: Chunk) -> None:
+        if self.temperature_K is None:
+            raise ValueError("The temperature of the trajectory is not known, and an infrared spectrum is divided by it.")
         self._clock.see(chunk.time_ps)
         if self._segments is None:
             self._source = _source(chunk, self.charges)
@@ -86,6 +89,7 @@ class InfraredTally:
     def result(self) -> Infrared:
         if self._segments is None:
             raise ValueError("The trajectory holds no frames.")
+        assert self.temperature_K is not None
         wavenumber, powers, error = self._segments.finish(self._clock.frame_fs)
         factor = KM_PER_MOL_KELVIN / self.temperature_K * difference_gain(wavenumber, self._clock.frame_fs)
         return Infrared(wavenumber, factor * powers[0], factor * error, self.temperature_K, self._source, self._segments.n_segments)

@@ -16,13 +16,14 @@ from ase import units
 
 from mdapp.analysis.chunks import Chunk, Trajectory, tally
 from mdapp.analysis.clock import FrameClock
+from mdapp.analysis.result import Result
 from mdapp.analysis.spectrum import RESOLUTION_CM1, Segments, difference_gain, segment_length
 from mdapp.analysis.table import write_columns
 from mdapp.analysis.unwrap import Unwrapper
 
 
 @dataclass(frozen=True)
-class PowerSpectrum:
+class PowerSpectrum(Result):
     """Mass-weighted spectrum of the velocities, in all and by element."""
 
     wavenumber_cm1: np.ndarray  # (n_waves,)

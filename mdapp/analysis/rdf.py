@@ -20,13 +20,14 @@ import numpy as np
 
 from mdapp.analysis.blocks import BlockMeans
 from mdapp.analysis.chunks import Chunk, System, Trajectory, tally
+from mdapp.analysis.result import Result
 from mdapp.analysis.table import write_columns
 
 FALL, WIGGLE = 0.3, 0.05  # of a peak: by how much g falls after one, and what rises by less is noise
 
 
 @dataclass(frozen=True)
-class RadialDistribution:
+class RadialDistribution(Result):
     """g(r) of one pair of kinds."""
 
     pair: tuple[str, str]

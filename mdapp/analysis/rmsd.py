@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mdapp.analysis.result import Result
+
 
 @dataclass(frozen=True)
-class Rmsd:
+class Rmsd(Result):
     """RMSD of every frame from a reference."""
 
     time_ps: np.ndarray  # (n_frames,)
@@ -25,7 +27,7 @@ class Rmsd:
 
 
 @dataclass(frozen=True)
-class GyrationRadius:
+class GyrationRadius(Result):
     """Mass-weighted radius of gyration of every frame."""
 
     time_ps: np.ndarray  # (n_frames,)

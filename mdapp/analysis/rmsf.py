@@ -13,12 +13,13 @@ import numpy as np
 
 from mdapp.analysis.blocks import BlockMeans, series_errors
 from mdapp.analysis.chunks import Chunk, Trajectory, tally
+from mdapp.analysis.result import Result
 from mdapp.analysis.rmsd import superpose
 from mdapp.analysis.table import write_columns
 
 
 @dataclass(frozen=True)
-class Fluctuations:
+class Fluctuations(Result):
     """RMSF of atoms."""
 
     atoms: np.ndarray  # (n_selected,) which ones

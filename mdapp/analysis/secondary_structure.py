@@ -12,6 +12,7 @@ import numpy as np
 
 from mdapp.analysis.blocks import series_errors
 from mdapp.analysis.chunks import Chunk, Trajectory, tally
+from mdapp.analysis.result import Result
 from mdapp.analysis.statistics import Mean, mean_with_error
 
 KINDS = ("H", "E", "C")
@@ -19,7 +20,7 @@ NAMES = {"H": "helix", "E": "strand", "C": "coil"}
 
 
 @dataclass(frozen=True)
-class SecondaryStructure:
+class SecondaryStructure(Result):
     """What DSSP says, caps left out."""
 
     time_ps: np.ndarray  # (n_frames,)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mdapp.analysis.chunks import Chunk, System, Trajectory, tally
+from mdapp.analysis.result import Result
 from mdapp.analysis.rmsd import GyrationRadius, Rmsd, radius_of_gyration
 from mdapp.analysis.rmsd import rmsd as rmsd_of
 from mdapp.analysis.rmsf import shape_atoms
@@ -18,7 +19,7 @@ from mdapp.analysis.table import write_columns
 
 
 @dataclass(frozen=True)
-class EndToEnd:
+class EndToEnd(Result):
     """Distance between two ends."""
 
     time_ps: np.ndarray  # (n_frames,)

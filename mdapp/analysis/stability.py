@@ -21,11 +21,12 @@ from mdapp.analysis.blocks import BlockMeans
 from mdapp.analysis.bonds import BROKEN_A, BondSeries, bond_lengths, bond_series
 from mdapp.analysis.chunks import Chunk, Trajectory, tally
 from mdapp.analysis.rdf import RadialDistribution
+from mdapp.analysis.result import Result
 from mdapp.analysis.table import write_columns
 
 
 @dataclass(frozen=True)
-class DistanceHistogram:
+class DistanceHistogram(Result):
     """Distribution of the distances between all pairs of atoms."""
 
     r_A: np.ndarray  # (n_bins,) centres

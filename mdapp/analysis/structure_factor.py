@@ -15,13 +15,14 @@ import numpy as np
 
 from mdapp.analysis.blocks import BlockMeans
 from mdapp.analysis.chunks import Chunk, Trajectory, tally
+from mdapp.analysis.result import Result
 from mdapp.analysis.table import write_columns
 
 MOST_VECTORS = 4000
 
 
 @dataclass(frozen=True)
-class StructureFactor:
+class StructureFactor(Result):
     """S(k) on shells of wave vectors."""
 
     k_per_A: np.ndarray  # (n_shells,) mean length of the wave vectors of a shell

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mdapp.analysis.result import Result
 from mdapp.analysis.statistics import Drift, Mean, drift, mean_with_error
 from mdapp.frame import Frame
 
@@ -15,7 +16,7 @@ EV_PER_A3_IN_BAR = 1602176.634  # CODATA 2018, exact
 
 
 @dataclass(frozen=True)
-class Thermo:
+class Thermo(Result):
     """What a thermo table holds, each (n_samples,); None where the run did not have it. Units as in thermo.csv."""
 
     step: np.ndarray

@@ -15,6 +15,7 @@ import numpy as np
 
 from mdapp.analysis.chunks import Chunk, Trajectory, tally
 from mdapp.analysis.dihedrals import torsion_deg
+from mdapp.analysis.result import Result
 from mdapp.analysis.statistics import mean_with_error
 from mdapp.analysis.table import write_columns
 
@@ -34,7 +35,7 @@ class CircularMean:
 
 
 @dataclass(frozen=True)
-class TorsionSeries:
+class TorsionSeries(Result):
     """Torsions of every frame."""
 
     time_ps: np.ndarray  # (n_frames,)

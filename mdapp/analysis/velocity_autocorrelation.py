@@ -12,13 +12,14 @@ import numpy as np
 from mdapp.analysis.chunks import Chunk, Trajectory, tally
 from mdapp.analysis.clock import FrameClock
 from mdapp.analysis.lags import LaggedSums
+from mdapp.analysis.result import Result
 from mdapp.analysis.table import write_columns
 
 A2_PER_FS_IN_CM2_PER_S = 0.1  # 1 Å²/fs
 
 
 @dataclass(frozen=True)
-class VelocityAutocorrelation:
+class VelocityAutocorrelation(Result):
     """C(t), averaged over atoms and time origins."""
 
     time_fs: np.ndarray  # (n_lags,)

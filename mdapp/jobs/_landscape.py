@@ -239,7 +239,7 @@ def _write(folder: Path, config: AnalyseConfig, source: MinimaSource, library: L
            rows: list[tuple[str, str]], remarks: list[str], summary: dict[str, Any]) -> None:
     from mdapp import version
     from mdapp.plots.style import save
-    from mdapp.report import Picture, html_report
+    from mdapp.report import Page, Picture, Section, html_report
 
     view.to_csv(folder / "minima.csv")
     shares.to_csv(folder / "populations.csv")
@@ -251,8 +251,9 @@ def _write(folder: Path, config: AnalyseConfig, source: MinimaSource, library: L
             pictures.append(Picture(save(figure, folder / f"{name}.png", svg=name == "disconnectivity"), caption))
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     title = Path(source.name).name or source.name
-    page = html_report(title, word.word, word.sentence + ".", rows, pictures, remarks, source.settings_text, f"Made by mdapp {version()}.")
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    page = Page(title, word.word, word.sentence + ".", rows, remarks=remarks, sections=[Section("Figures", tuple(pictures))], settings=source.settings_text,
+                footer=f"Made by mdapp {version()}.")
+    (folder / "report.html").write_text(html_report(page), encoding="utf-8")
 
 
 def _figures(library: Library, landscape: Landscape, shares: Populations, view: Survey) -> list[tuple[str, str, Figure]]:

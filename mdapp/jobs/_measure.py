@@ -3,19 +3,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import atomic_masses
 
 from mdapp.analysis.bonds import BondSeries, bond_lengths, bond_series
-from mdapp.analysis.chunks import System, Tally, chunks_of
+from mdapp.analysis.chunks import Chunk, System, chunks_of
 from mdapp.analysis.dihedrals import Ramachandran, Torsions, backbone_torsions, torsion_deg
 from mdapp.analysis.rmsd import GyrationRadius, Rmsd, radius_of_gyration, rmsd, superpose
 from mdapp.analysis.thermo import Thermo, thermo_of_frames
 from mdapp.analysis.whole import make_whole, spanning_tree
 from mdapp.frame import Frame
-from mdapp.jobs._observables import Guarded
+from mdapp.jobs._observables import Found, Observable
 from mdapp.jobs._reading import Reading
 from mdapp.report.scene import Scene, Thinned
 
@@ -37,12 +37,14 @@ class Measured:
     remarks: tuple[str, ...]
     scene: Scene | None = None  # a few frames for the eye
     step: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))  # (n_frames,)
+    numbers: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))  # (n_atoms,)
+    bond_pairs: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), dtype=int))  # (n_bonds, 2) of the start
     thermo: Thermo | None = None  # of what the frames themselves hold
-    further: dict[str, Any] = field(default_factory=dict)  # results of other observables, by name
+    further: dict[str, Found] = field(default_factory=dict)  # other observables, by name, in the order of the page
 
 
 def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: Callable[[int], None] | None = None,
-            also: Callable[[System, Torsions], dict[str, Tally[Any]]] | None = None) -> Measured:
+            also: Callable[[Chunk, Torsions], list[Observable]] | None = None) -> Measured:
     """Measure every frame from a time on, against the start.
 
     Parameters
@@ -50,7 +52,7 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: 
     frames : read once, a chunk at a time.
     start : the structure that the run began with; its bonds, residues and shape are the reference.
     seen : told after each chunk how many frames have been read.
-    also : makes further observables for the system; they are shown the same chunks.
+    also : makes further observables for what the first chunk shows; they are shown the same chunks.
 
     A frame that cannot be read, or that holds other atoms, ends the reading: what came before it is measured, and a remark says so.
 
@@ -68,13 +70,14 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: 
     reference = make_whole(start.positions[None], spanning_tree(len(start), bonds), cell, start.pbc)[0]
     start_lengths = bond_lengths(start.positions[None], bonds, cell, start.pbc)[0]
     system = System(start.numbers, atomic_masses[start.numbers], start.positions, start.cell.array, np.array(start.pbc, dtype=bool), topology)
-    observables = [Guarded(name, one) for name, one in also(system, torsions).items()] if also else []
 
     reading = Reading(start, since_fs)
-    thinned, rows = Thinned(len(start)), []
+    thinned, rows, observables = Thinned(len(start)), [], []
     for chunk in chunks_of(reading.frames()) if reading.begin(frames) else ():
         chunk = replace(chunk, system=system)
         whole = chunk.whole
+        if also and not rows:
+            observables = also(chunk, torsions)
         row = {"time": chunk.time_ps, "phi": torsion_deg(whole, torsions.phi), "psi": torsion_deg(whole, torsions.psi)}
         if len(bonds):
             row["lengths"] = bond_lengths(chunk.positions, bonds, chunk.cells, start.pbc)
@@ -107,7 +110,7 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: 
     boxed = bool(start.pbc.any()) and bool(np.any(start.cell.array))
     return Measured(
         scene=Scene(tuple(start.symbols), bonds, times, frames_kept, start.cell.array if boxed else None, len(time)),
-        step=np.array(reading.steps, dtype=int), thermo=thermo_of_frames(reading.bare), further=further,
+        step=np.array(reading.steps, dtype=int), thermo=thermo_of_frames(reading.bare), further=further, numbers=start.numbers, bond_pairs=bonds,
         n_frames=len(time), time_ps=time, remarks=tuple(remarks),
         rmsd=Rmsd(time, found["rmsd"], selection, len(atoms)) if "rmsd" in found else None,
         gyration=GyrationRadius(time, found["radius"]) if "radius" in found else None,

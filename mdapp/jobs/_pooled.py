@@ -109,7 +109,7 @@ def _write(folder: Path, reports: Sequence[Report], names: list[str], alike: boo
            remarks: list[str], summary: dict[str, Any], *, plots: bool) -> None:
     from mdapp import version
     from mdapp.jobs._cite import works
-    from mdapp.report import Picture, Table, html_report
+    from mdapp.report import Page, Picture, Section, Table, html_report
 
     pictures = []
     if plots:
@@ -122,11 +122,11 @@ def _write(folder: Path, reports: Sequence[Report], names: list[str], alike: boo
             *((label, *(dict(report.rows).get(label, "") for report in reports)) for label in labels)]
     table = Table("Side by side", ("", *names), tuple(body), "Each run has a report of its own.")
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    page = html_report(f"{len(reports)} runs: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}", word, sentence, rows, pictures, remarks,
-                       "", f"Made by mdapp {version()}.", tables=[table], scene=reports[0].measured.scene if len(reports) < 2 else None,
-                       cite=works(version(), reports[0].source.settings, ["errors"]),
-                       reasons=[sentence[0].upper() + sentence[1:], *(f"{name}: {reason}." for name, r in zip(names, reports) for reason in r.judgement.reasons)])
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    page = Page(
+        f"{len(reports)} runs: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}", word, sentence, rows, remarks=remarks, tables=[table],
+        sections=[Section("Figures", tuple(pictures))], cite=works(version(), reports[0].source.settings, ["errors"]), footer=f"Made by mdapp {version()}.",
+        reasons=[sentence[0].upper() + sentence[1:], *(f"{name}: {reason}." for name, r in zip(names, reports) for reason in r.judgement.reasons)])
+    (folder / "report.html").write_text(html_report(page), encoding="utf-8")
 
 
 def _figures(reports: Sequence[Report], names: list[str], alike: bool) -> list[tuple[str, str, Figure]]:

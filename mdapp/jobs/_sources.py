@@ -5,7 +5,7 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -35,6 +35,7 @@ class Source:
     frames: Callable[[], Iterator[Frame]]  # each call begins anew
     thermo: Thermo | None  # the run's table; None: to be made from the frames
     target_K: float | None = None  # of the thermostat
+    target_bar: float | None = None  # of the barostat
     relaxations: float | None = None  # length of the run in relaxation times of its thermostat
     stopped_by: str | None = None  # what the guard said that stopped the run
     warnings: dict[str, int] | None = None  # how often each guard raised an alarm without stopping the run
@@ -59,13 +60,15 @@ def replicas_of(word: str) -> list[str]:
     return [str(f) for f in found] or [word]
 
 
-def open_source(word: str, topology: str | None = None) -> Source:
+def open_source(word: str, topology: str | None = None, elements: Sequence[str] = (), frame_fs: float | None = None) -> Source:
     """What the user named, ready to be read.
 
     Parameters
     ----------
     word : a run folder, its trajectory.h5, or a trajectory of any program.
-    topology : a PDB file, for formats that know no elements; one of the same name beside the file is found.
+    topology : a file with the same atoms, for formats that know no elements; a PDB file of the same name beside the trajectory is found.
+    elements : of a LAMMPS dump, symbols of types 1, 2, ...
+    frame_fs : time between frames, where the file tells none.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def open_source(word: str, topology: str | None = None) -> Source:
     path = Path(word)
     if path.is_dir() or (path.name == "trajectory.h5" and holds_run(path.parent)):
         return _run(word, open_run_folder(path).path)
-    return _file(word, path, topology)
+    return _file(word, path, topology, elements, frame_fs)
 
 
 def _run(word: str, folder: Path) -> Source:
@@ -99,26 +102,31 @@ def _run(word: str, folder: Path) -> Source:
     return Source(
         word, folder, folder, start, frames, thermo_of_columns(series.columns, len(start)),
         target_K=float(asked["temperature"]) if thermostatted and _is_number(asked.get("temperature")) else None,
+        target_bar=float(asked["pressure"]) if asked.get("ensemble") == "npt" and _is_number(asked.get("pressure")) else None,
         relaxations=_relaxations(asked, series.columns.get("time_fs")),
         stopped_by=str(summary.get("why") or "no reason was written down") if stopped and summary else None, warnings=dict(alarms),
         settings_text=run.config.read_text(encoding="utf-8", errors="replace") if run.config.exists() else "", remarks=tuple(remarks),
         settings=asked, events=tuple(every), n_frames=len(series.columns["step"]))
 
 
-def _file(word: str, path: Path, topology: str | None) -> Source:
+def _file(word: str, path: Path, topology: str | None, elements: Sequence[str], frame_fs: float | None) -> Source:
+    from mdapp.structure.read import SUFFIXES
     from mdapp.trajectory import read_frames
 
     beside = path.with_suffix(".pdb")
     if topology is None and path.suffix.lower() != ".pdb" and beside.is_file():
         topology = str(beside)
-    read = partial(read_frames, path, topology=topology)
+    read = partial(read_frames, path, topology=topology, elements=elements)
     first = list(islice(read(), 2))
     names = Path(topology) if topology else path
-    start = _start(first[0] if first else None, word, names if names.suffix.lower() == ".pdb" else None)
+    start = _start(first[0] if first else None, word, names if SUFFIXES.get(names.suffix.lower()) == "pdb" else None)
     if len(first) == 2 and first[0].time_fs == first[1].time_fs:
-        counted = lambda: (replace(frame, time_fs=COUNTED_FS * k) for k, frame in enumerate(read()))
-        return Source(word, path, None, start, counted, None, remarks=("The file tells no times: its frames are counted as 1 ps apart.",))
-    return Source(word, path, None, start, read, None)
+        step = frame_fs or COUNTED_FS
+        counted = lambda: (replace(frame, time_fs=step * k) for k, frame in enumerate(read()))
+        remarks = () if frame_fs else ("The file tells no times: its frames are counted as 1 ps apart; --frame-time says what is true.",)
+        return Source(word, path, None, start, counted, None, remarks=remarks)
+    remarks = ("The file tells its own times, and --frame-time is not used.",) if frame_fs and len(first) == 2 else ()
+    return Source(word, path, None, start, read, None, remarks=remarks)
 
 
 def _start(first: Frame | None, word: str, names: Path | None) -> Atoms:

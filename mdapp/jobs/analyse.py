@@ -5,33 +5,34 @@ the numbers that it shows. What a trajectory does not have (a peptide, energies,
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from mdapp.analysis.free_energy import basin_free_energies, basin_populations, free_energy_surface
 from mdapp.analysis.statistics import Drift, Mean, equilibrated_from, mean_with_error, plus_minus
 from mdapp.analysis.thermo import Thermo
 from mdapp.analysis.verdict import Judgement, judge, shows_drift
 from mdapp.config import AnalyseConfig
 from mdapp.errors import EXIT_FINISHED, StructureError, UserError
+from mdapp.jobs._against import against
+from mdapp.jobs._analysis_page import Findings, write_findings
 from mdapp.jobs._landscape import MADE_BY, MinimaReport, MinimaSource, analyse_minima, holds_minima, open_minima
 from mdapp.jobs._measure import Measured, measure
-from mdapp.jobs._observables import doubts, wanted
+from mdapp.jobs._numbers import Number, of_mean, percent
+from mdapp.jobs._observables import PEPTIDE, Asked, Found, doubts, wanted
 from mdapp.jobs._pooled import pool
-from mdapp.jobs._reasons import dated_reasons, first_sign
+from mdapp.jobs._reasons import first_sign
 from mdapp.jobs._report_folders import report_folders
 from mdapp.jobs._sources import Source, open_source, replicas_of
 from mdapp.jobs._whole_folder import whole_folder
 from mdapp.screen import Screen, silent
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from mdapp.report import Event
+MAP_FROM = 500  # frames from which a free-energy surface says more than its basins
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,12 @@ def analyse(config: AnalyseConfig, screen: Screen | None = None) -> AnalyseResul
     """
     screen = screen or silent()
     words = [one for word in config.run for one in replicas_of(word)]
-    sources = [open_minima(word) if holds_minima(word) else open_source(word, config.topology) for word in words]
+    sources = [open_minima(word) if holds_minima(word) else open_source(word, config.topology, config.elements, config.frame_time) for word in words]
     if (config.saddles or config.frequencies) and not all(isinstance(source, MinimaSource) for source in sources):
         raise UserError("saddles and frequencies are for libraries of minima (a folder with minima.h5), and not all that was named is one.")
     folders = report_folders(config, sources)
     reports: list[Report | MinimaReport] = []
+    reference = open_source(config.reference, config.topology, config.elements, config.frame_time) if config.reference else None
     for source, folder in zip(sources, folders, strict=True):
         if isinstance(source, MinimaSource):
             found = analyse_minima(config, source, folder, screen)
@@ -83,7 +85,7 @@ def analyse(config: AnalyseConfig, screen: Screen | None = None) -> AnalyseResul
             _tell(screen, found)
             continue
         screen.header("mdapp analyse", [("run", source.name), ("atoms", f"{len(source.start)}, {source.start.symbols.formula.format('hill')}")])
-        report = _analyse_one(config, source, folder, screen)
+        report = _analyse_one(config, source, reference, folder, screen)
         reports.append(report)
         _tell(screen, report)
     pooled = pool([report for report in reports if isinstance(report, Report)], config)
@@ -102,9 +104,10 @@ def _tell(screen: Screen, report: Report | MinimaReport) -> None:
     screen.close(report.judgement.word, report.judgement.sentence, [*report.rows, ("report", str(report.folder / 'report.html'))])
 
 
-def _analyse_one(config: AnalyseConfig, source: Source, folder: Path, screen: Screen) -> Report:
+def _analyse_one(config: AnalyseConfig, source: Source, reference: Source | None, folder: Path, screen: Screen) -> Report:
+    asked = Asked(_known_temperature(source, config.start), tuple((a, b) for a, b in (pair.split("-") for pair in config.rdf)), reference is not None)
     try:
-        measured = measure(source.frames(), source.start, config.start, _teller(screen, source.n_frames), wanted)
+        measured = measure(source.frames(), source.start, config.start, _teller(screen, source.n_frames), partial(wanted, asked=asked))
         thermo = source.thermo if source.thermo is not None else measured.thermo
     except ValueError as error:
         raise StructureError(f"{source.name}: {error}") from None
@@ -112,6 +115,7 @@ def _analyse_one(config: AnalyseConfig, source: Source, folder: Path, screen: Sc
     assert thermo is not None  # of the frames, where the source has none
     if len(thermo):
         thermo = thermo.since(config.start)
+    beside = against(reference, measured) if reference is not None else None
     remarks = [*source.remarks, *measured.remarks, *doubts(measured.further)]
     if measured.n_frames == 1:
         remarks.append("There is one frame only: no series, no errors and no drift.")
@@ -119,17 +123,46 @@ def _analyse_one(config: AnalyseConfig, source: Source, folder: Path, screen: Sc
         remarks.append("The trajectory holds no energies and no temperatures: none are judged.")
     elif thermo.conserved_eV is None:
         remarks.append("No conserved energy is known: no drift.")
+    measured, basins = _with_basins(measured, asked.temperature_K, remarks)
 
     drift = thermo.drift_meV()
     means = {name: _sound_mean(getattr(thermo, name)) for name in thermo.present()} if len(thermo) else {}
     judgement = judge(drift=drift if shows_drift(thermo.time_fs) else None, temperature=means.get("T_K"), target_K=source.target_K,
                       bonds=measured.bonds if measured.n_frames > 1 else None, stopped_by=source.stopped_by, warnings=source.warnings, relaxations=source.relaxations)
     rows = _rows(measured, thermo, drift, means, source)
-    summary = _summary(source, measured, thermo, drift, means, judgement, remarks)
-
+    found = Findings(source, thermo, measured, means, judgement, tuple(rows), tuple(remarks), beside, basins)
+    summary = _summary(found, drift)
     with whole_folder(folder) as part:
-        _write(part, source, thermo, measured, means, judgement, rows, remarks, summary, plots=config.plots)
+        write_findings(part, found, summary, plots=config.plots)
     return Report(source, folder, thermo, measured, judgement, tuple(rows), tuple(remarks), summary)
+
+
+def _known_temperature(source: Source, since_fs: float) -> float | None:
+    """What the thermostat was told, or the mean of the run's table; None where neither is known."""
+    if source.target_K is not None:
+        return source.target_K
+    if source.thermo is None or source.thermo.T_K is None or not len(source.thermo.since(since_fs)):
+        return None
+    mean = float(source.thermo.since(since_fs).T_K.mean())  # type: ignore[union-attr]
+    return mean if mean > 0 else None
+
+
+def _with_basins(measured: Measured, temperature_K: float | None, remarks: list[str]) -> tuple[Measured, tuple[Number, ...]]:
+    """Populations of the Ramachandran map's basins, and free energies where there are frames enough and the temperature is known."""
+    angles = measured.ramachandran
+    if angles is None or measured.n_frames < 2:
+        return measured, ()
+    energies: dict[str, tuple[float, float]] = {}
+    if temperature_K is None:
+        remarks.append("The temperature is not known: populations of basins, and no free energies.")
+    else:
+        energies = basin_free_energies(angles, temperature_K)
+    note = lambda name: f"{plus_minus(*energies[name])} kJ/mol over the most populated" if name in energies and energies[name][0] > 0 else ""
+    basins = [of_mean(name, percent(mean), "%", note(name)) for name, mean in basin_populations(angles).items() if mean.value > 0]
+    if temperature_K is not None and measured.n_frames >= MAP_FROM:
+        surface = Found(PEPTIDE, "Free energy over φ and ψ, with its error", free_energy_surface(angles, temperature_K))
+        measured = replace(measured, further={**measured.further, "free_energy": surface})
+    return measured, tuple(basins)
 
 
 def _teller(screen: Screen, n_frames: int | None) -> Callable[[int], None]:
@@ -180,9 +213,9 @@ def _shown(mean: Mean) -> str:
     return plus_minus(mean.value, mean.error) + doubt
 
 
-def _summary(source: Source, measured: Measured, thermo: Thermo, drift: Drift | None, means: dict[str, Mean], judgement: Judgement,
-             remarks: list[str]) -> dict[str, Any]:
+def _summary(found: Findings, drift: Drift | None) -> dict[str, Any]:
     """The same numbers for a machine; what is not known is null."""
+    source, measured, judgement = found.source, found.measured, found.judgement
     number = lambda x: float(x) if np.isfinite(x) else None
     mean = lambda m: {"mean": m.value, "error": number(m.error), "deviation": m.deviation, "n_samples": m.n_samples,
                       "n_independent": m.n_independent, "block_error": number(m.block_error)}
@@ -195,97 +228,13 @@ def _summary(source: Source, measured: Measured, thermo: Thermo, drift: Drift | 
     sign = first_sign(measured, source.alarms)
     return {
         "made_by": MADE_BY, "run": source.name, "verdict": judgement.word, "reasons": list(judgement.reasons), "checked": list(judgement.checked),
-        "remarks": remarks, "first_sign": None if sign is None else {"step": sign[0], "time_fs": sign[1]},
+        "remarks": list(found.remarks), "first_sign": None if sign is None else {"step": sign[0], "time_fs": sign[1]},
         "n_atoms": len(source.start), "n_frames": measured.n_frames, "from_ps": number(measured.time_ps[0]),
         "to_ps": number(measured.time_ps[-1]), "target_temperature_K": source.target_K,
         "drift_meV_per_atom_ps": None if drift is None else {"slope": drift.slope, "error": drift.error},
-        **{name: mean(m) for name, m in means.items()}, **shape,
+        **{name: mean(m) for name, m in found.means.items()}, **shape,
         "bonds": None if bonds is None else {"n_bonds": bonds.n_bonds, "broken_frames": bonds.broken_frames, "worst_A": float(bonds.worst_A.max())},
         "backbone": None if measured.ramachandran is None else measured.ramachandran.populations(),
+        "observables": {name: [one.summary for one in these] for name, these in found.observables.items()},
+        "reference": None if found.against is None else {"run": found.against.name, "bond_distributions": found.against.bonds},
     }
-
-
-def _write(folder: Path, source: Source, thermo: Thermo, measured: Measured, means: dict[str, Mean], judgement: Judgement,
-           rows: list[tuple[str, str]], remarks: list[str], summary: dict[str, Any], *, plots: bool) -> None:
-    from mdapp import version
-    from mdapp.jobs._cite import works
-    from mdapp.report import Picture, html_report
-
-    if thermo.present():
-        thermo.to_csv(folder / "thermo.csv")
-    for name, series in (("rmsd", measured.rmsd), ("gyration", measured.gyration), ("bonds", measured.bonds), ("ramachandran", measured.ramachandran)):
-        if series is not None:
-            series.to_csv(folder / f"{name}.csv")
-    for name, found in measured.further.items():
-        found.to_csv(folder / f"{name}.csv")
-    pictures = []
-    if plots:
-        from mdapp.plots.style import save
-
-        for name, caption, figure in _figures(thermo, measured, means, source):
-            pictures.append(Picture(save(figure, folder / f"{name}.png", svg=True), caption))
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    page = html_report(Path(source.name).name or source.name, judgement.word, judgement.sentence, rows, pictures, remarks, source.settings_text,
-                       f"Made by mdapp {version()}.", reasons=dated_reasons(judgement, measured, source.alarms, source.stopped_by is not None),
-                       scene=measured.scene, events=_events(source), cite=works(version(), source.settings, _shown_names(measured)))
-    (folder / "report.html").write_text(page, encoding="utf-8")
-
-
-def _events(source: Source) -> list[Event]:
-    """What happened to the run, with the files that hold the frames around it."""
-    from mdapp.report import Event
-
-    found = []
-    for event in source.events:
-        kind, step = str(event.get("monitor") or event.get("kind", "event")), int(event.get("step", 0))
-        beside = tuple(sorted(f.name for f in source.folder.glob(f"event-*-{step}*.extxyz"))) if source.folder else ()
-        found.append(Event(kind, step, float(event.get("time_fs", 0.0)) / 1000, str(event.get("message", "")), beside))
-    return found
-
-
-def _shown_names(measured: Measured) -> list[str]:
-    names = list(measured.further)
-    names += ["peptide"] if measured.ramachandran is not None else []
-    return names + (["rmsd"] if measured.rmsd is not None else []) + (["errors"] if measured.n_frames > 1 else [])
-
-
-def _further_figures(measured: Measured) -> list[tuple[str, str, Figure]]:
-    """Of the observables beyond energies and shape."""
-    from mdapp.plots import observables as draw
-
-    kinds = {"rmsf": (draw.fluctuations, "Fluctuations of the shape"), "hydrogen_bonds": (draw.hydrogen_bonds, "Hydrogen bonds by their share of frames"),
-             "secondary_structure": (draw.secondary_structure, "Secondary structure by DSSP"), "density": (draw.density, "Density"),
-             "power_spectrum": (draw.power_spectrum, "Spectrum of the velocities"), "rdf": (draw.radial_distribution, "Radial distribution")}
-    drawn = []
-    for name, found in measured.further.items():
-        function, caption = kinds[name if name in kinds else name.split("_")[0]]
-        drawn.append((name, f"{caption} ({name}.csv)", function(found)))
-    return drawn
-
-
-def _figures(thermo: Thermo, measured: Measured, means: dict[str, Mean], source: Source) -> list[tuple[str, str, Figure]]:
-    """Name, caption and figure of everything that can be drawn; a series needs two samples."""
-    from mdapp.plots import figures
-
-    drawn: list[tuple[str, str, Figure]] = []
-    if len(thermo) > 1:
-        if thermo.T_K is not None:
-            drawn.append(("temperature", "Kinetic temperature (thermo.csv)", figures.temperature(thermo, means["T_K"], source.target_K)))
-        if thermo.E_pot_eV is not None:
-            drawn.append(("energies", "Energies per atom (thermo.csv)", figures.energies(thermo)))
-        if thermo.conserved_eV is not None:
-            drawn.append(("conserved", "Conserved energy and its drift (thermo.csv)", figures.conserved_energy(thermo)))
-    if measured.n_frames > 1:
-        if measured.rmsd is not None:
-            drawn.append(("rmsd", "RMSD from the first frame (rmsd.csv)", figures.rmsd(measured.rmsd, "the first frame")))
-        if measured.gyration is not None:
-            drawn.append(("gyration", "Radius of gyration (gyration.csv)", figures.gyration(measured.gyration)))
-        if measured.bonds is not None:
-            drawn.append(("bonds", "Worst bond of each frame (bonds.csv)", figures.bonds(measured.bonds)))
-    if measured.ramachandran is not None:
-        drawn.append(("ramachandran", "Backbone torsions (ramachandran.csv)", figures.ramachandran(measured.ramachandran)))
-    marks = [float(event.get("time_fs", 0.0)) / 1000 for event in source.alarms]
-    for name, _, figure in drawn:
-        if marks and name != "ramachandran":
-            figures.mark_events(figure, marks)
-    return drawn + (_further_figures(measured) if measured.n_frames > 1 else [])

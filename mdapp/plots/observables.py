@@ -13,12 +13,12 @@ from mdapp.analysis.power_spectrum import PowerSpectrum
 from mdapp.analysis.rdf import RadialDistribution
 from mdapp.analysis.rmsf import Fluctuations
 from mdapp.analysis.secondary_structure import KINDS, NAMES, SecondaryStructure
+from mdapp.plots.bands import BANDS_CM1, bands
+from mdapp.plots.structure import band
 from mdapp.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, look, panel
 
 MOST_LABELS = 40
 MOST_BONDS = 12
-BANDS_CM1 = (  # of molecules with C, H, N, O, S: from, to, what moves
-    (3200.0, 3700.0, "N-H, O-H"), (2800.0, 3200.0, "C-H"), (1600.0, 1800.0, "amide I"), (1480.0, 1600.0, "amide II"), (1200.0, 1400.0, "amide III"))
 _COLOURS = {"H": BLACK, "C": GREY, "N": BLUE, "O": VERMILION, "S": ORANGE}
 
 
@@ -74,16 +74,18 @@ def secondary_structure(found: SecondaryStructure) -> Figure:
         return figure
 
 
-def radial_distribution(found: RadialDistribution) -> Figure:
-    """g(r) with its error band, and the running coordination number."""
+def radial_distribution(found: RadialDistribution, reference: RadialDistribution | None = None) -> Figure:
+    """g(r) with its error band, and the running coordination number or the g(r) of a reference."""
     with look():
         figure, axes = panel()
         a, b = found.pair
-        doubt = np.where(np.isfinite(found.g_error), found.g_error, 0.0)
-        axes.fill_between(found.r_A, found.g - doubt, found.g + doubt, color=BLUE, alpha=0.25, linewidth=0)
-        axes.plot(found.r_A, found.g, color=BLUE)
+        band(axes, found.r_A, found.g, found.g_error, BLUE, f"{found.n_frames} frames")
         axes.axhline(1.0, color=GREY, linewidth=0.8)
         axes.set(xlabel="r / Å", ylabel="g(r)", title=f"Radial distribution {a}-{b}, {found.n_frames} frames", xlim=(0, found.r_A[-1]), ylim=(0, None))
+        if reference is not None:
+            band(axes, reference.r_A, reference.g, reference.g_error, ORANGE, f"reference, {reference.n_frames} frames", "--")
+            axes.legend()
+            return figure
         other = axes.twinx()
         other.plot(found.r_A, found.coordination, color=ORANGE, linestyle="--", linewidth=1.0)
         other.set(ylabel="neighbours within r (dashed)", ylim=(0, max(4.0 * float(np.interp(0.5 * found.r_A[-1], found.r_A, found.coordination)), 1.0)))
@@ -132,12 +134,8 @@ def spectra(found: dict[str, PowerSpectrum], harmonic_cm1: Sequence[float] | np.
             if len(one.elements) > 1:
                 for element, power in zip(one.elements, one.by_element_eV_cm):
                     axes.plot(one.wavenumber_cm1, 1000 * power / area, color=_COLOURS.get(element, GREEN), linewidth=0.7, alpha=0.8, label=element)
-            top = 1.18 * float(share.max(initial=1e-9))
-            high = min(4000.0, float(one.wavenumber_cm1[-1]))
-            for band, (low, end, what) in enumerate(BANDS_CM1):
-                if low < high:
-                    axes.axvspan(low, min(end, high), color=SKY, alpha=0.13, linewidth=0)
-                    axes.text((low + min(end, high)) / 2, top * (0.99 if band % 2 == 0 else 0.93), what, ha="center", va="top", fontsize=7)
+            top, high = 1.18 * float(share.max(initial=1e-9)), min(4000.0, float(one.wavenumber_cm1[-1]))
+            bands(axes, BANDS_CM1, high, top)
             if len(harmonic_cm1):
                 axes.plot(harmonic_cm1, np.zeros(len(harmonic_cm1)), linestyle="none", marker="|", markersize=9, color=VERMILION, label="harmonic", clip_on=False)
             axes.set(xlim=(0, high), ylim=(0, top), ylabel="share / 10⁻³ cm" if len(found) == 1 else f"{name}\n10⁻³ cm")

@@ -24,6 +24,7 @@ class Picture:
 
     path: Path  # PNG
     caption: str
+    wide: bool = False  # takes the whole width of the page
 
 
 @dataclass(frozen=True)
@@ -47,47 +48,69 @@ class Table:
     note: str = ""
 
 
-def html_report(title: str, verdict: str, sentence: str, rows: Sequence[tuple[str, str]], pictures: Sequence[Picture], remarks: Sequence[str],
-                settings: str, footer: str, *, reasons: Sequence[str] = (), scene: Scene | None = None, events: Sequence[Event] = (),
-                tables: Sequence[Table] = (), cite: Sequence[str] = ()) -> str:
-    """The page as text; images, styles and scripts are inside it.
+@dataclass(frozen=True)
+class Section:
+    """Figures that belong together, under the numbers that they show."""
 
-    Parameters
-    ----------
-    sentence : why the verdict is what it is.
-    rows : label and value with error and unit.
-    remarks : what could not be made, and why, one sentence each.
-    settings : the run's settings as text; left out where empty.
-    reasons : why, one by one and from when on; in place of `sentence` where there are any.
-    scene : frames for the 3D view; none is drawn when not given.
-    events : in their order; each leads to the nearest frame of the scene.
-    tables : further tables, after the key numbers.
-    cite : works to name, one sentence each.
-    """
+    title: str
+    pictures: tuple[Picture, ...] = ()
+    rows: tuple[tuple[str, str], ...] = ()  # label, value with error and unit
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a report says, in the order of the page."""
+
+    title: str
+    verdict: str
+    sentence: str  # why the verdict is what it is
+    rows: Sequence[tuple[str, str]] = ()  # label and value with error and unit
+    reasons: Sequence[str] = ()  # why, one by one and from when on; in place of `sentence` where there are any
+    tables: Sequence[Table] = ()
+    remarks: Sequence[str] = ()  # what could not be made, and why, one sentence each
+    scene: Scene | None = None  # frames for the 3D view; none is drawn when not given
+    events: Sequence[Event] = ()  # in their order; each leads to the nearest frame of the scene
+    sections: Sequence[Section] = ()
+    settings: str = ""  # of the run, as text
+    cite: Sequence[str] = ()  # works to name, one sentence each
+    footer: str = ""
+
+
+def html_report(page: Page) -> str:
+    """The page as text; images, styles and scripts are inside it."""
     parts = [
         "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">', '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title>", f"<style>\n{_text('page.css')}</style>", "</head>", "<body>", f"<h1>{escape(title)}</h1>",
-        *_verdict(verdict, sentence, reasons), '<div class="wide"><table>',
-        *(f"<tr><th>{escape(label)}</th><td>{escape(value)}</td></tr>" for label, value in rows), "</table></div>"]
-    for table in tables:
+        f"<title>{escape(page.title)}</title>", f"<style>\n{_text('page.css')}</style>", "</head>", "<body>", f"<h1>{escape(page.title)}</h1>",
+        *_verdict(page.verdict, page.sentence, page.reasons), *_rows(page.rows)]
+    for table in page.tables:
         parts += _table(table)
-    if remarks:
-        parts += ["<h2>Left out, and other remarks</h2>", "<ul>", *(f"<li>{escape(remark)}</li>" for remark in remarks), "</ul>"]
-    if scene is not None:
-        parts += _view(scene)
-    if events:
-        parts += _events(events, scene)
-    if pictures:
-        parts += ["<h2>Figures</h2>", '<div class="figures">', *(_figure(picture) for picture in pictures), "</div>"]
-    if settings:
-        parts += ["<h2>Settings</h2>", f"<details open><summary>run.toml</summary><pre>{escape(settings)}</pre></details>"]
-    if cite:
-        parts += ["<h2>How to cite</h2>", "<ul>", *(f"<li>{escape(work)}</li>" for work in cite), "</ul>"]
-    parts += [f"<footer>{escape(footer)}{' ' + escape(_VIEWER_NOTE) if scene is not None else ''}</footer>"]
-    if scene is not None:
-        parts += [f'<script type="application/json" id="scene">{scene.to_json()}</script>', f"<script>{_text('vendor/3Dmol-min.js')}</script>",
+    if page.remarks:
+        parts += ["<h2>Left out, and other remarks</h2>", "<ul>", *(f"<li>{escape(remark)}</li>" for remark in page.remarks), "</ul>"]
+    if page.scene is not None:
+        parts += _view(page.scene)
+    if page.events:
+        parts += _events(page.events, page.scene)
+    for section in page.sections:
+        parts += _section(section)
+    if page.settings:
+        parts += ["<h2>Settings</h2>", f"<details open><summary>run.toml</summary><pre>{escape(page.settings)}</pre></details>"]
+    if page.cite:
+        parts += ["<h2>How to cite</h2>", "<ul>", *(f"<li>{escape(work)}</li>" for work in page.cite), "</ul>"]
+    parts += [f"<footer>{escape(page.footer)}{' ' + escape(_VIEWER_NOTE) if page.scene is not None else ''}</footer>"]
+    if page.scene is not None:
+        parts += [f'<script type="application/json" id="scene">{page.scene.to_json()}</script>', f"<script>{_text('vendor/3Dmol-min.js')}</script>",
                   f"<script>{_text('view.js')}</script>"]
     return "\n".join([*parts, "</body>", "</html>", ""])
+
+
+def _rows(rows: Sequence[tuple[str, str]]) -> list[str]:
+    cells = (f"<tr><th>{escape(label)}</th><td>{escape(value)}</td></tr>" for label, value in rows)
+    return ['<div class="wide"><table class="numbers">', *cells, "</table></div>"] if rows else []
+
+
+def _section(section: Section) -> list[str]:
+    figures = ['<div class="figures">', *(_figure(picture) for picture in section.pictures), "</div>"] if section.pictures else []
+    return [f"<h2>{escape(section.title)}</h2>", *_rows(section.rows), *figures] if figures or section.rows else []
 
 
 def _verdict(word: str, sentence: str, reasons: Sequence[str]) -> list[str]:
@@ -126,7 +149,8 @@ def _events(events: Sequence[Event], scene: Scene | None) -> list[str]:
 def _figure(picture: Picture) -> str:
     data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
     caption = escape(picture.caption)
-    return f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+    wide = ' class="whole"' if picture.wide else ""
+    return f'<figure{wide}><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
 
 
 @cache

@@ -1,11 +1,11 @@
-"""Trajectories of other programs as Frames: text formats and ASE's traj through ASE, binary ones through MDTraj with a topology.
+"""Trajectories of other programs as Frames: text formats and ASE's traj through ASE, binary ones through MDTraj with a topology, LAMMPS dumps by our own reader.
 
 What such a file does not hold is NaN. Steps count frames, times are 0 where the file tells none.
 """
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from mdapp.errors import StructureError
 from mdapp.frame import Frame
 from mdapp.structure import pdb, xyz
 from mdapp.structure.read import SUFFIXES, existing_file
+from mdapp.trajectory import lammps
 from mdapp.trajectory.hdf5 import open_plain
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
 BY_MDTRAJ = (".dcd", ".xtc", ".trr", ".nc", ".netcdf", ".h5", ".hdf5")
 KNOWS_TOPOLOGY = (".h5", ".hdf5")
+TOPOLOGIES = (".pdb", ".h5", ".hdf5", ".prmtop", ".parm7", ".psf")
 
 
-def read(path: Path, stride: int = 1, topology: str | Path | None = None) -> Iterator[Frame]:
+def read(path: Path, stride: int = 1, topology: str | Path | None = None, elements: Sequence[str] = ()) -> Iterator[Frame]:
     """Frames of a file, one at a time. See `mdapp.trajectory.read.read_frames`."""
     path = existing_file(path)
     kind = SUFFIXES.get(path.suffix.lower())
@@ -40,8 +42,11 @@ def read(path: Path, stride: int = 1, topology: str | Path | None = None) -> Ite
         yield from (_frame(atoms, k * stride, path) for k, atoms in enumerate(models))
     elif kind == "traj":
         yield from _by_ase_trajectory(path, stride)
+    elif lammps.is_dump(path):
+        images = enumerate(lammps.read_dump(path, topology, elements))
+        yield from (_frame(atoms, step, path, time_fs=time_fs) for k, (atoms, step, time_fs) in images if k % stride == 0)
     else:
-        raise StructureError(f"{path}: trajectories are read from run folders, xyz, extxyz, pdb, traj, {', '.join(s[1:] for s in BY_MDTRAJ)}.")
+        raise StructureError(f"{path}: trajectories are read from run folders, xyz, extxyz, pdb, traj, LAMMPS dumps, {', '.join(s[1:] for s in BY_MDTRAJ)}.")
 
 
 def load_mdtraj(path: Path, stride: int = 1, topology: str | Path | None = None) -> mdtraj.Trajectory:
@@ -106,7 +111,7 @@ def _chunks(path: Path, stride: int, topology: str | Path | None) -> Iterator[md
     else:
         if topology is None:
             raise StructureError(f"{path} knows no elements; give a PDB file with the same atoms as its topology.")
-        options["top"] = str(existing_file(topology))
+        options["top"] = _topology(existing_file(topology))
     try:
         chunks = mdtraj.iterload(str(path), chunk=200 * stride, stride=stride, **options)
         while True:
@@ -121,6 +126,16 @@ def _chunks(path: Path, stride: int, topology: str | Path | None) -> Iterator[md
     except Exception as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise StructureError(f"{path} cannot be read: {reason}.") from None
+
+
+def _topology(path: Path) -> str | mdtraj.Topology:
+    """What MDTraj reads by itself, or of any other structure file the topology that its graph shows, in the file's atom order."""
+    from mdapp.structure import read_structure
+    from mdapp.topology.mdtraj_topology import topology_of
+
+    if path.suffix.lower() in TOPOLOGIES:
+        return str(path)
+    return topology_of(read_structure(path))
 
 
 def _frame(atoms: Atoms, number: int, path: Path, time_fs: float | None = None) -> Frame:

@@ -4,7 +4,7 @@ A running or killed run is read whole: frames that are only in the journal are t
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,14 +47,15 @@ class Series:
         return self.columns[name]
 
 
-def read_frames(path: str | Path, stride: int = 1, topology: str | Path | None = None) -> Iterator[Frame]:
+def read_frames(path: str | Path, stride: int = 1, topology: str | Path | None = None, elements: Sequence[str] = ()) -> Iterator[Frame]:
     """The frames of a run or of a file, read one at a time.
 
     Parameters
     ----------
-    path : a run folder, its trajectory.h5, or a file of another program: xyz, extxyz, traj, pdb, and with a topology dcd, xtc, trr, nc, h5.
+    path : a run folder, its trajectory.h5, or a file of another program: xyz, extxyz, traj, pdb, h5, LAMMPS dumps, and with a topology dcd, xtc, trr, nc.
     stride : every how many frames.
-    topology : a PDB file, for formats that know no elements.
+    topology : a file with the same atoms (PDB or another structure), for formats that know no elements; of a LAMMPS dump also a data file with masses.
+    elements : of a LAMMPS dump, symbols of types 1, 2, ...
 
     Yields
     ------
@@ -69,7 +70,7 @@ def read_frames(path: str | Path, stride: int = 1, topology: str | Path | None =
     path = Path(path)
     ours = _our_trajectory(path)
     if ours is None:
-        yield from foreign.read(path, stride, topology)
+        yield from foreign.read(path, stride, topology, elements)
         return
     for k, (record, constants) in enumerate(_records(ours)):
         if k % stride == 0:

@@ -34,6 +34,8 @@ STYLES = {
     "metal": Units("eV", "angstrom", stress="bar"),
     "electron": Units("hartree", "bohr"),
 }
+VELOCITY_PER_FS = {"real": 1.0, "metal": 1e-3}  # Å/fs
+TIME_FS = {"real": 1.0, "metal": 1000.0, "electron": 1.0}  # the dump's unit of time
 MASS_TOLERANCE = 0.1  # amu
 
 
@@ -63,12 +65,55 @@ class _Dumped:
     pbc: np.ndarray  # (3,)
     columns: dict[str, np.ndarray]  # (n_atoms,) each; text for `element`, else numbers
     origin: np.ndarray  # (3,)
+    time: float | None = None  # in the style's unit
 
 
 @dataclass(frozen=True)
 class _Topology:
     numbers: dict[int, int]  # atomic number by type
     charges: dict[int, float] | None  # e by id
+
+
+@dataclass(frozen=True)
+class DumpedFrame:
+    """What a frame of a dump says of atoms, labels left out."""
+
+    step: int
+    numbers: np.ndarray  # (n_atoms,) in the order of ids
+    positions: np.ndarray  # (n_atoms, 3) Å
+    cell: np.ndarray  # (3, 3) rows, Å
+    pbc: np.ndarray  # (3,) bool
+    velocities: np.ndarray | None  # (n_atoms, 3) Å/fs; None where the dump has none or does not say its units
+    charges: np.ndarray | None  # (n_atoms,) e
+    time_fs: float | None  # where the dump tells it
+
+
+def read_lammps_frames(path: Path, config: LammpsConfig = LammpsConfig(), numbers: np.ndarray | None = None) -> Iterator[DumpedFrame]:
+    """Frames of a LAMMPS dump without labels, to look at.
+
+    Parameters
+    ----------
+    config : lengths are taken as Å where neither it nor the dump says the units.
+    numbers : (n_atoms,) atomic numbers in the order of ids, where they are known from elsewhere.
+
+    Raises
+    ------
+    DataError : no elements are said; no coordinates; cut off.
+    """
+    topology = _topology(Path(config.topology), config) if config.topology else None
+    for index, d in enumerate(_frames(path)):
+        source = f"frame {index} (step {d.step}) of {path.name}"
+        style = config.units or d.style
+        length = STYLES[style].to_angstrom if style in STYLES else 1.0
+        per_fs = VELOCITY_PER_FS.get(style or "")
+        names = ("vx", "vy", "vz")
+        known = _numbers(d, config, topology, source) if numbers is None else numbers
+        if len(known) != len(next(iter(d.columns.values()))):
+            raise DataError(f"{source} has {len(next(iter(d.columns.values())))} atoms, and {len(known)} elements are known.")
+        yield DumpedFrame(
+            d.step, known, _positions(d, source) * length, d.cell * length, d.pbc,
+            np.stack([d.columns[name] for name in names], axis=1) * per_fs if per_fs and set(names) <= set(d.columns) else None,
+            d.columns.get("q"), None if d.time is None or style not in TIME_FS else d.time * TIME_FS[style])
 
 
 def read_lammps_dump(path: Path, keys: LabelKeys, units: Units | None, config: LammpsConfig = LammpsConfig()) -> Iterator[LabelledStructure]:
@@ -193,6 +238,7 @@ def _frames(path: Path) -> Iterator[_Dumped]:
 def _frame(file: TextIO, path: Path, count: int) -> _Dumped | None:
     """The next frame; None at the end."""
     step, style, n_atoms, box, begun = 0, None, None, None, False
+    time: float | None = None
 
     def line() -> str:
         text = file.readline()
@@ -223,7 +269,7 @@ def _frame(file: TextIO, path: Path, count: int) -> _Dumped | None:
         elif item == "UNITS":
             style = line()
         elif item == "TIME":
-            line()
+            time = _real(line())
         elif item == "NUMBER OF ATOMS":
             n_atoms = number(line(), "the number of atoms")
         elif item.startswith("BOX BOUNDS"):
@@ -237,7 +283,14 @@ def _frame(file: TextIO, path: Path, count: int) -> _Dumped | None:
     where = f"frame {count} of {path.name}"
     cell, origin, pbc = _box(*box, where)
     columns = _table(item.split()[1:], list(islice(file, n_atoms)), n_atoms, path, where)
-    return _Dumped(step, style, cell, pbc, columns, origin)
+    return _Dumped(step, style, cell, pbc, columns, origin, time)
+
+
+def _real(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _table(names: list[str], lines: list[str], n_atoms: int, path: Path, where: str) -> dict[str, np.ndarray]:

@@ -70,14 +70,14 @@ def test_a_healthy_run_is_sound_and_its_numbers_are_right(here):
 def test_every_figure_has_its_numbers_beside_it(here):
     analyse(AnalyseConfig(run=make_run(here / "run", n=30)))
     files = {f.name for f in (here / "run" / "report").iterdir()}
-    figures = {"temperature", "energies", "conserved", "bonds", "rmsd", "gyration", "power_spectrum"}
-    series = {"thermo", "bonds", "rmsd", "gyration", "power_spectrum"}
+    figures = {"temperature", "energies", "conserved", "bonds", "rmsd", "gyration", "power_spectrum", "bond_statistics"}
+    series = {"thermo", "bonds", "rmsd", "gyration", "power_spectrum", "bond_statistics"}
     assert files == {"report.html", "summary.json"} | {f"{n}.{k}" for n in figures for k in ("png", "svg")} | {f"{n}.csv" for n in series}
     ours = list(csv.DictReader((here / "run" / "report" / "thermo.csv").read_text().splitlines()))
     theirs = list(csv.DictReader((here / "run" / "thermo.csv").read_text().splitlines()))
     assert [float(row["T_K"]) for row in ours] == pytest.approx([float(row["T_K"]) for row in theirs])
     page = (here / "run" / "report" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 7 and "<strong>sound</strong>" in page and "temperature = 300.0" in page
+    assert page.count("data:image/png;base64,") == 8 and "<strong>sound</strong>" in page and "temperature = 300.0" in page
 
 
 @pytest.mark.parametrize("doctored, word, reason", [

@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from mdapp.report import Scene, html_report
+from mdapp.report import Page, Scene, html_report
 
 CHROMIUM = os.environ.get("CHROMIUM") or next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 
@@ -20,7 +20,7 @@ def test_the_page_opens_offline_and_the_view_draws(tmp_path):
 
     positions = np.array([[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]] * 2, dtype=float)
     scene = Scene(("O", "H", "H"), np.array([[0, 1], [0, 2]]), np.array([0.0, 0.5]), positions, None, 2)
-    (tmp_path / "report.html").write_text(html_report("water", "sound", "all in order.", [], [], [], "", "made", scene=scene), encoding="utf-8")
+    (tmp_path / "report.html").write_text(html_report(Page("water", "sound", "all in order.", scene=scene)), encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader", "--enable-logging=stderr", "--virtual-time-budget=9000",
                "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path}/profile", "--window-size=600,700"]
     address = (tmp_path / "report.html").as_uri()

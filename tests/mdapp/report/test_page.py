@@ -9,12 +9,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from mdapp.report import Event, Picture, Scene, Table, Thinned, html_report
+from mdapp.report import Event, Page, Picture, Scene, Section, Table, Thinned, html_report
 
 
 def test_everything_is_inside_and_escaped(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG pretend")
-    page = html_report("<script>x</script>", "sound", "a < b & c", [("T", "300 ± 5 K")], [Picture(tmp_path / "a.png", 'say "hi"')], ["No cell."], "[run]", "made")
+    page = html_report(Page("<script>x</script>", "sound", "a < b & c", [("T", "300 ± 5 K")], remarks=["No cell."], settings="[run]", footer="made",
+                            sections=[Section("<i>Shape", (Picture(tmp_path / "a.png", 'say "hi"'),), (("<b>Rg", "2 ± 1 Å"),)), Section("Empty")]))
     seen: list[str] = []
 
     class Reader(HTMLParser):
@@ -24,11 +25,12 @@ def test_everything_is_inside_and_escaped(tmp_path):
 
     Reader().feed(page)
     assert "script" not in seen and seen.count("img") == 1 and "a &lt; b &amp; c" in page and "300 ± 5 K" in page
+    assert "b" not in seen and "i" not in seen and "2 ± 1 Å" in page and "Empty" not in page
 
 
 def test_the_verdict_comes_first():
-    page = html_report("run", "broken", "why", [("T", "1")], [], [], "", "made")
-    assert page.index("<strong>broken") < page.index("<table>") and "<pre>" not in page
+    page = html_report(Page("run", "broken", "why", [("T", "1")]))
+    assert page.index("<strong>broken") < page.index("<table") and "<pre>" not in page
 
 
 def scene(n: int = 3) -> Scene:
@@ -56,8 +58,8 @@ def test_thinning_keeps_the_first_and_the_last_and_an_even_spread(n):
 
 
 def test_a_page_with_a_view_carries_it_and_calls_nobody():
-    page = html_report("run", "broken", "x", [], [], [], "", "made", reasons=["a guard, from step 7"], scene=scene(), cite=["Somebody (2024)"],
-                       events=[Event("guard", 7, 0.6, "</script><b>off", ("event-7.extxyz",))], tables=[Table("All", ("a",), (("<i>",),))])
+    page = html_report(Page("run", "broken", "x", reasons=["a guard, from step 7"], scene=scene(), cite=["Somebody (2024)"],
+                            events=[Event("guard", 7, 0.6, "</script><b>off", ("event-7.extxyz",))], tables=[Table("All", ("a",), (("<i>",),))]))
     assert "$3Dmol.createViewer" in page and 'data-frame="1"' in page and "a guard, from step 7" in page and "event-7.extxyz" in page
     assert "<b>off" not in page and "<i>" not in page and "3Dmol.js, N. Rego" in page and page.count("</script>") == 3
     assert not re.search(r'<(script|link|img|iframe)[^>]+(src|href)="(?!data:)', page)
