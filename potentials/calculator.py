@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from potentials import checkpoint
 from potentials.checkpoint import Card, PotentialFileError
-from potentials.combine import Committee, CommitteeDerivatives, CommitteeResults
+from potentials.combine import Committee, CommitteeDerivatives, CommitteeResults, joins
 from potentials.derivatives import energy_forces_stress
 from potentials.neighbours import graph_for
 from potentials.potential import Potential
@@ -25,7 +25,7 @@ from potentials.lazy_results import LazyResults
 from potentials.registry import UnknownName
 from potentials.runtime.batch_evaluator import BatchEvaluator
 from potentials.runtime.evaluator import Derive, Evaluator, System
-from potentials.runtime.radial_table import TableError, has_radial_filters, with_radial_table
+from potentials.runtime.radial_table import TableError, has_radial_filters, with_radial_table, with_shared_table
 from potentials.runtime.replayed_derivatives import ReplayedDerivatives
 from potentials.runtime.serial_evaluator import SerialEvaluator
 from potentials.shallow import SpreadOfForces
@@ -195,6 +195,9 @@ def _derive(potential: Potential, device: str, compiled: bool, replayed: bool) -
     """What evaluates a potential in the fastest way allowed."""
     if isinstance(potential, Committee):
         potential.to(device)
+        if compiled and joins(potential):
+            refuse_to_compile(checked_device(device))
+            return CommitteeDerivatives(potential, compile=True)
         return CommitteeDerivatives(potential, [_compiled(m, device) for m in potential.members] if compiled else ())  # type: ignore[arg-type]
     if compiled:
         return _compiled(potential, device)
@@ -325,7 +328,10 @@ def _committee(
         raise ValueError(f"The members of a committee are trained on different levels of theory: "
                          f"{'; '.join(f'{f.name}: {p.card.level_of_theory}' for f, p in zip(known, potentials))}. Their energies cannot be averaged.")
     if compiled and radial_table:
-        potentials = [with_radial_table(p)[0] if _single_precision(p) else p for p in potentials]
+        if all(_single_precision(p) for p in potentials) and len({p.cutoff for p in potentials}) == 1:
+            potentials, _ = with_shared_table(potentials)
+        else:
+            potentials = [with_radial_table(p)[0] if _single_precision(p) else p for p in potentials]
     committee = Committee(potentials)
     committee.card = card  # type: ignore[assignment]
     return PotentialCalculator(committee, device=device, name=f"a committee of {len(known)} ({', '.join(f.name for f in known)})", compiled=compiled)

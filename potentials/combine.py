@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +18,15 @@ from torch.func import functional_call, stack_module_state, vmap
 from potentials.derivatives import Results, energy_forces_stress
 from potentials.graph import AtomicGraph, batch, sum_over_atoms, with_geometry
 from potentials.potential import Outputs, Potential
+from potentials.runtime.ahead_of_time import compiled
+from potentials.runtime.code_cache import file_of, identity_of
+from potentials.runtime.compiled_derivatives import LEAST, LENGTHS, packed, unpacked
 from potentials.runtime.stacked import stacked
+from potentials.runtime.tracing import graph_of_tensors, tensors_of
 from potentials.typed import to_mapping
 
 _TERM = "term "
+OF_MEMBERS = ("member_energies", "member_forces")
 JOINED_PAIRS = 1000  # up to which a batch of copies is quicker on a CPU: 1.6, 2.1, 2.9 and 3.8 times one member for 9, 22, 42 and 82 atoms, in turn 3.7
 FEW_PAIRS = 250  # up to which four members as one, by `Together`, are quicker on a CPU than in turn
 
@@ -113,22 +119,31 @@ class CommitteeDerivatives:
     Parameters
     ----------
     derive : compiled twins of the members, one each; they then serve in turn.
+    compile : all members as one, by compiled code on the CPU, for those that can be joined (`joins`).
     """
 
-    def __init__(self, committee: Committee, derive: Sequence[Derive] = ()):
+    def __init__(self, committee: Committee, derive: Sequence[Derive] = (), compile: bool = False):
         self.committee = committee.requires_grad_(False)
         self.derive = list(derive)
-        self.joined = Joined(committee) if committee.alike and not derive and stacked(list(committee.members)) is not None else None  # type: ignore[arg-type]
-        self.together = Together(committee) if committee.alike and not derive and self.joined is None else None
+        self.compiled = CompiledJoined(Joined(committee)) if compile else None
+        self.joined = Joined(committee) if joins(committee) and not derive and not compile else None
+        self.together = Together(committee) if committee.alike and not derive and self.joined is None and not compile else None
 
     def __call__(self, potential: Potential, graph: AtomicGraph, *, stress: bool = False) -> CommitteeResults:
         """See `one_by_one`."""
         assert potential is self.committee, "the derivatives of a committee serve the committee that they were made for"
+        if self.compiled is not None:
+            return self.compiled(self.committee, graph, stress=stress)
         if self.joined is not None and (graph.positions.device.type != "cpu" or graph.edges.n_pairs <= JOINED_PAIRS):
             return self.joined(self.committee, graph, stress=stress)
         if self.together is not None and (graph.positions.device.type != "cpu" or graph.edges.n_pairs <= FEW_PAIRS):
             return self.together(self.committee, graph, stress=stress)
         return one_by_one(self.committee, graph, stress=stress, derive=self.derive)
+
+
+def joins(committee: Committee) -> bool:
+    """Can `Joined` take these members?"""
+    return committee.alike and stacked(list(committee.members)) is not None  # type: ignore[arg-type]
 
 
 class Joined:
@@ -154,6 +169,40 @@ class Joined:
         means = Outputs(**parts, terms={name: mean(term) for name, term in r.outputs.terms.items()})
         energies, forces = r.energy.view(n, -1), r.forces.view(n, -1, 3)
         return CommitteeResults(energies.mean(0), means.energies, forces.mean(0), None if r.stress is None else mean(r.stress), means, energies, forces)
+
+
+class CompiledJoined:
+    """`Joined` as one compiled function, made once for all members and for structures of any size; see `CompiledDerivatives`."""
+
+    def __init__(self, joined: Joined):
+        self.joined = joined
+        self._functions: dict[tuple[Any, ...], tuple[list[str], Callable[..., Sequence[Tensor]]]] = {}
+
+    def __call__(self, committee: Committee, graph: AtomicGraph, *, stress: bool = False) -> CommitteeResults:
+        """See `one_by_one`."""
+        sizes = [graph.n_atoms, graph.edges.n_pairs] + ([graph.long_range.n_pairs] if graph.long_range is not None else [])
+        if graph.n_structures > 1 or min(sizes) < LEAST or graph.positions.device.type != "cpu":
+            return self.joined(committee, graph, stress=stress)
+        kind = (stress, graph.long_range_cutoff)
+        if kind not in self._functions:
+            self._functions[kind] = self._compile(graph, stress)
+        names, function = self._functions[kind]
+        with torch.no_grad():
+            found = dict(zip(names, function(*tensors_of(graph))))
+        of_members = {name: found.pop(name) for name in OF_MEMBERS}
+        r = unpacked(found)
+        return CommitteeResults(r.energy, r.energies, r.forces, r.stress, r.outputs, **of_members)
+
+    def _compile(self, example: AtomicGraph, stress: bool) -> tuple[list[str], Callable[..., Sequence[Tensor]]]:
+        far, tensors, committee = example.long_range_cutoff, tensors_of(example), self.joined.committee
+
+        def of(graph: AtomicGraph) -> dict[str, Tensor]:
+            r = self.joined(committee, graph, stress=stress)
+            return packed(r) | {name: getattr(r, name) for name in OF_MEMBERS}
+
+        names = list(of(example))
+        file = file_of(self.joined.joined, "committee", *(identity_of(m) for m in committee.members), stress, far, names)  # type: ignore[arg-type]
+        return names, compiled(lambda *t: tuple(of(graph_of_tensors(t, far)).values()), tensors, LENGTHS[: len(tensors)], file)
 
 
 class Together:

@@ -48,26 +48,26 @@ class CompiledDerivatives:
             self._functions[kind] = self._compile(graph, stress)
         names, function = self._functions[kind]
         with torch.no_grad():
-            return _unpacked(dict(zip(names, function(*tensors_of(graph)))))
+            return unpacked(dict(zip(names, function(*tensors_of(graph)))))
 
     def _compile(self, example: AtomicGraph, stress: bool) -> tuple[list[str], Callable[..., Sequence[Tensor]]]:
         cutoffs = example.long_range_cutoff
-        names = list(_packed(energy_forces_stress(self.potential, example, stress=stress)))
+        names = list(packed(energy_forces_stress(self.potential, example, stress=stress)))
 
         def function(*tensors: Tensor) -> tuple[Tensor, ...]:
-            return tuple(_packed(energy_forces_stress(self.potential, graph_of_tensors(tensors, cutoffs), stress=stress)).values())
+            return tuple(packed(energy_forces_stress(self.potential, graph_of_tensors(tensors, cutoffs), stress=stress)).values())
 
         tensors = tensors_of(example)
         return names, compiled(function, tensors, LENGTHS[: len(tensors)], file_of(self.potential, "derivatives", stress, cutoffs, names))
 
 
-def _packed(r: Results) -> dict[str, Tensor]:
+def packed(r: Results) -> dict[str, Tensor]:
     """What there is of the results, by name; a part of the energy begins with TERM."""
     found = {name: getattr(r, name) for name in WHOLE} | {name: getattr(r.outputs, name) for name in PARTS}
     return {name: value for name, value in found.items() if value is not None} | {TERM + name: value for name, value in r.outputs.terms.items()}
 
 
-def _unpacked(found: dict[str, Tensor]) -> Results:
+def unpacked(found: dict[str, Tensor]) -> Results:
     terms = {name[len(TERM) :]: value for name, value in found.items() if name.startswith(TERM)}
     outputs = Outputs(energies=found["energies"], terms=terms, **{name: found.get(name) for name in PARTS})
     return Results(outputs=outputs, **{name: found.get(name) for name in WHOLE})  # type: ignore[arg-type]

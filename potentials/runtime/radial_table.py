@@ -8,6 +8,7 @@ the knots and must stay below a limit. The plain twin is the potential itself.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,11 +49,15 @@ class SplineBasis(torch.nn.Module):
         self.register_buffer("mixing", mixing, persistent=False)  # (n_terms, n_filters)
 
     def forward(self, d: Tensor) -> Tensor:
+        return self.terms(d) @ self.mixing
+
+    def terms(self, d: Tensor) -> Tensor:
+        """The splines that filters are combined from, (n_pairs, n_terms)."""
         u = ((d - FIRST) / self.spacing).clamp(0, self.n_intervals * (1 - 1e-6))
         k = u.detach().floor()
         t = (u - k)[:, None]
         c0, c1, c2, c3 = self.coefficients.index_select(0, k.long()).split(self.n_terms, dim=1)
-        return (c0 + t * (c1 + t * (c2 + t * c3))) @ self.mixing
+        return c0 + t * (c1 + t * (c2 + t * c3))
 
 
 class Columns(torch.nn.Module):
@@ -78,37 +83,64 @@ def with_radial_table(potential: Potential, tolerance: float = TOLERANCE) -> tup
     ------
     ValueError : nothing to tabulate, or the tolerance cannot be met.
     """
-    if not has_radial_filters(potential):
-        raise ValueError(f"{type(potential).__name__} has no radial filters that a table could hold. Leave it out.")
-    filters = [m for m in potential.modules() if isinstance(m, Filter)]
-    dtype, device = filters[0].radial.first.weight.dtype, filters[0].radial.first.weight.device
-    exact = _Exact(potential)
-    n = round((potential.cutoff - FIRST) / SPACING)
-    spacing = (potential.cutoff - FIRST) / n
+    tabulated, error = with_shared_table([potential], tolerance)
+    return tabulated[0], error
+
+
+def with_shared_table(potentials: Sequence[Potential], tolerance: float = TOLERANCE) -> tuple[list[Potential], TableError]:
+    """The same of several potentials with one cutoff, whose filters are all combined from one set of splines.
+
+    Raises
+    ------
+    ValueError : nothing to tabulate, cutoffs that differ, or the tolerance cannot be met.
+    """
+    for potential in potentials:
+        if not has_radial_filters(potential):
+            raise ValueError(f"{type(potential).__name__} has no radial filters that a table could hold. Leave it out.")
+    if len({p.cutoff for p in potentials}) > 1:
+        raise ValueError(f"Potentials that share a table need one cutoff, got {', '.join(f'{p.cutoff:g}' for p in potentials)} Å.")
+    weight = next(m for m in potentials[0].modules() if isinstance(m, Filter)).radial.first.weight
+    exact = [_Exact(p) for p in potentials]
+    n = round((potentials[0].cutoff - FIRST) / SPACING)
+    spacing = (potentials[0].cutoff - FIRST) / n
     knots = FIRST + torch.arange(n + 1, dtype=torch.float64) * spacing
-    values, slopes = exact.with_slopes(knots)
+    values, slopes = (torch.cat(parts, dim=1) for parts in zip(*(e.with_slopes(knots) for e in exact)))
     between = (knots[:-1] + knots[1:]) / 2
-    truth = exact(between)
-    _, sizes, directions = torch.linalg.svd(torch.cat([values, slopes * spacing]), full_matrices=False)
+    truth = torch.cat([e(between) for e in exact], dim=1)
+    table = _combined(values, slopes * spacing, between, truth, spacing, tolerance)
+    made, off, begin = [], [], 0
+    for potential, width in zip(potentials, (e.n_filters for e in exact)):
+        mine = SplineBasis(table.coefficients.view(n, 4, -1), table.mixing[:, begin : begin + width], spacing)
+        made.append(_reading(potential, mine.to(device=weight.device, dtype=weight.dtype), tolerance))
+        with torch.no_grad():
+            off.append((made[-1].radial_basis(between.to(weight)).double().cpu() - truth[:, begin : begin + width]).abs())  # type: ignore[operator]
+        begin += width
+    errors = torch.cat(off, dim=1)
+    return made, TableError(float(errors.max()), float(errors.square().mean().sqrt()), truth.shape[1], table.n_terms)
+
+
+def _combined(values: Tensor, slopes: Tensor, between: Tensor, truth: Tensor, spacing: float, tolerance: float) -> SplineBasis:
+    """Splines, as few as will do, through values and slopes per interval at the knots (n + 1, n_filters), and how filters are mixed from them."""
+    _, sizes, directions = torch.linalg.svd(torch.cat([values, slopes]), full_matrices=False)
     for n_terms in range(8, len(sizes) + 1, 4):
         mixing = directions[:n_terms]  # (n_terms, n_filters), orthonormal rows
-        coefficients = _hermite(values @ mixing.T, slopes @ mixing.T * spacing)
-        table = SplineBasis(coefficients, mixing, spacing)
+        table = SplineBasis(_hermite(values @ mixing.T, slopes @ mixing.T), mixing, spacing)
         if float((table(between) - truth).abs().max()) < tolerance:
-            break
-    else:
-        raise ValueError(f"A table of radial filters is off by more than {tolerance:g}; they are too rough for knots {SPACING} Å apart. Leave it out.")
+            return table
+    raise ValueError(f"A table of radial filters is off by more than {tolerance:g}; they are too rough for knots {SPACING} Å apart. Leave it out.")
+
+
+def _reading(potential: Potential, table: SplineBasis, tolerance: float) -> Potential:
+    """A copy of the potential that reads its filters from a table."""
     fast = copy.deepcopy(potential)
-    fast.radial_basis = table.to(device=device, dtype=dtype)
+    fast.radial_basis = table
     begin = 0
     for module in (m for m in fast.modules() if isinstance(m, Filter)):
         width = module.radial.last.out_features
         module.radial = Columns(begin, begin + width)  # type: ignore[assignment]
         begin += width
-    with torch.no_grad():
-        off = (fast.radial_basis(between.to(device=device, dtype=dtype)).double().cpu() - truth).abs()
-    fast.identity = f"{identity_of(potential)} radial table {tolerance:g} {SPACING:g}"  # type: ignore[assignment]
-    return fast, TableError(float(off.max()), float(off.square().mean().sqrt()), truth.shape[1], n_terms)
+    fast.identity = f"{identity_of(potential)} radial table {tolerance:g} {SPACING:g} of {table.n_terms}"  # type: ignore[assignment]
+    return fast
 
 
 class _Exact:
@@ -117,6 +149,7 @@ class _Exact:
     def __init__(self, potential: Potential):
         self.basis = copy.deepcopy(potential.radial_basis).double().cpu()
         self.networks = [copy.deepcopy(m.radial).double().cpu() for m in potential.modules() if isinstance(m, Filter)]
+        self.n_filters = sum(network.last.out_features for network in self.networks)
 
     def __call__(self, d: Tensor) -> Tensor:
         with torch.no_grad():

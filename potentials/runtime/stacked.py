@@ -19,6 +19,7 @@ from potentials.layers.cutoffs import switch
 from potentials.layers.energies import ElementEnergies
 from potentials.layers.repulsion import COULOMB, ZBLRepulsion
 from potentials.potential import Potential
+from potentials.runtime.radial_table import SplineBasis
 
 KNOWN = ("so3krates",)  # architectures whose maps act on atoms and on pairs (each once), never on directed edges, whose order is another
 
@@ -35,6 +36,8 @@ def stacked(members: Sequence[Potential]) -> Potential | None:
     joined = copy.deepcopy(members[0])
     for name, module in list(joined.named_modules()):
         twins = [p.get_submodule(name) for p in members]
+        if type(module) is SplineBasis and any(not torch.equal(module.coefficients, t.coefficients) for t in twins):
+            return None
         if type(module) in STACKS:
             parent, _, last = name.rpartition(".")
             setattr(joined.get_submodule(parent), last, STACKS[type(module)](twins))
@@ -119,6 +122,18 @@ class _Elements(_Table):
         super().__init__(torch.stack([t.energies for t in twins]))
 
 
+class _Splines(torch.nn.Module):
+    """Radial filters from a table that all members share (`with_shared_table`), mixed by each in its own way."""
+
+    def __init__(self, twins: Sequence[Any]):
+        super().__init__()
+        self.register_buffer("mixing", torch.stack([t.mixing for t in twins]))  # (m, n_terms, n_filters)
+        self.table = twins[0]
+
+    def forward(self, d: Tensor) -> Tensor:  # (m * n_pairs,) -> (m * n_pairs, n_filters)
+        return torch.bmm(self.table.terms(d).view(len(self.mixing), -1, self.mixing.shape[1]), self.mixing).flatten(0, 1)
+
+
 class _Repulsion(torch.nn.Module):
     """ZBL with constants of each member's own."""
 
@@ -143,5 +158,5 @@ class _Repulsion(torch.nn.Module):
 
 STACKS: dict[type, Callable[[Sequence[Any]], torch.nn.Module]] = {
     torch.nn.Linear: _Linear, HeadProjection: _Heads, torch.nn.LayerNorm: _Norm, torch.nn.Embedding: _Embedding, ElementEnergies: _Elements,
-    ZBLRepulsion: _Repulsion,
+    ZBLRepulsion: _Repulsion, SplineBasis: _Splines,
 }  # fmt: skip

@@ -2,12 +2,15 @@
 import pytest
 import torch
 
+from potentials import combine
 from potentials.architectures.lennard_jones import LennardJones
-from potentials.combine import Committee, CommitteeDerivatives, Joined, Together, one_by_one
+from potentials.combine import Committee, CommitteeDerivatives, Joined, Together, joins, one_by_one
 from potentials.conformance import check_potential
 from potentials.derivatives import energy_forces_stress
 from potentials.graph import batch
 from potentials.neighbours import graph_for
+from potentials.runtime.radial_table import with_radial_table, with_shared_table
+from potentials.runtime.tracing import trace_of
 from samples import argon, small, water
 
 
@@ -68,6 +71,32 @@ def test_joined_and_in_turn_are_the_same(options):
         for name in ("energy", "energies", "forces", "member_energies", "member_forces", "forces_spread", "energy_spread", "stress"):
             if getattr(one, name) is not None:
                 torch.testing.assert_close(getattr(other, name), getattr(one, name), rtol=1e-9, atol=1e-10, msg=name)
+        assert list(one.outputs.terms) == list(other.outputs.terms)
+
+
+def test_a_table_that_members_share_is_joined_and_tables_of_their_own_are_not():
+    each = [m.float() for m in members(num_layers=1)]
+    shared, error = with_shared_table(each)
+    assert error.largest < 2e-6 and error.functions == 3 * with_radial_table(each[0])[1].functions
+    committee, plain = Committee(shared), Committee(each)
+    graph = graph_for(water(1), committee)
+    joined = Joined(committee)(committee, graph)
+    for part in ("member_energies", "member_forces"):
+        torch.testing.assert_close(getattr(joined, part), getattr(one_by_one(committee, graph), part), rtol=1e-5, atol=1e-5)  # float32
+        torch.testing.assert_close(getattr(joined, part), getattr(one_by_one(plain, graph), part), rtol=1e-4, atol=1e-4)
+    assert not joins(Committee([with_radial_table(m)[0] for m in each]))
+
+
+@pytest.mark.slow  # tracing takes half a minute
+def test_one_compiled_function_serves_all_members(monkeypatch):
+    monkeypatch.setattr(combine, "compiled", lambda function, example, varying, file: trace_of(function, *example))
+    committee = Committee(members(num_layers=1))
+    derive = CommitteeDerivatives(committee, compile=True)
+    for atoms in (water(0), water(3)[:5]):
+        graph = graph_for(atoms, committee)
+        one, other = one_by_one(committee, graph), derive(committee, graph)
+        for name in ("energy", "energies", "forces", "member_energies", "member_forces"):
+            torch.testing.assert_close(getattr(other, name), getattr(one, name), rtol=1e-9, atol=1e-10, msg=name)
         assert list(one.outputs.terms) == list(other.outputs.terms)
 
 
