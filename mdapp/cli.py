@@ -20,15 +20,13 @@ import click
 
 from mdapp import errors
 from mdapp.config import DEVICE, AnalyseConfig, CheckConfig, DataReportConfig, EvaluateConfig, LibraryConfig, MinimaConfig, RelaxConfig, ResumeConfig, RunConfig
+from mdapp.config.bench import BenchConfig
 from mdapp.config.label import LabelConfig
 from mdapp.errors import UserError
 from mdapp.record import Record, nearest
 from mdapp.toml import fill, read_settings, to_toml
 
 _SCREEN_FLAGS = ("config", "dry_run", "json", "quiet", "verbose", "traceback")
-_LATER = {
-    "bench": "The benchmark is not available yet; `mdapp run` prints ms/step and ns/day.",
-}
 
 
 class Verbs(click.Group):
@@ -202,6 +200,10 @@ add_verb("resume", ResumeConfig, "resume.resume", """Go on where a run stopped.
 
     To the same bits as if it had not stopped (CPU). --steps and --time are always totals, so a finished run is extended by asking for more.""")
 add_verb("check", CheckConfig, "check.check", """Check a start: every check of a run and a short probe; nothing is kept.""")
+add_verb("bench", BenchConfig, "bench.bench", """Measure what a step of a run costs, and where the time goes; nothing is kept.
+
+    Takes what `mdapp run` takes. With --compile plain and compiled code are measured in turns. At the end copies of the structure are evaluated together:
+    what batches are worth on this machine.""")
 add_verb("relax", RelaxConfig, "relax.relax", """Relax structures to their nearest minimum.""")
 add_verb("library", LibraryConfig, "library.library", """Look into a library of minima: which ones, where, and out of it as XYZ or PDB.
 
@@ -338,18 +340,6 @@ def potentials(name: str | None, more: tuple[str, ...], output: str | None, kind
     if more:
         raise UserError(f"mdapp potentials takes one name, got {1 + len(more)}: {' '.join([name or '', *more])}.")
     return _job("potentials.show")(name, as_json=as_json)
-
-
-def _add_later(name: str, sentence: str) -> None:
-    def work(rest: tuple[str, ...]) -> int:
-        raise UserError(sentence)
-
-    cli.add_command(click.Command(name, callback=work, params=[click.Argument(["rest"], nargs=-1)], hidden=True, help=sentence,
-                                  context_settings={"ignore_unknown_options": True, "allow_extra_args": True}))
-
-
-for _name, _sentence in _LATER.items():
-    _add_later(_name, _sentence)
 
 
 def main(argv: list[str] | None = None) -> int:

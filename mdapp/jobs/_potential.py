@@ -112,7 +112,8 @@ def settle_promises(potential: LoadedPotential, ensemble: str, changes_cell: boo
 def _architecture(calculator: Any) -> str:
     """Name of the architecture, or of the calculator's class where there is none."""
     potential = getattr(calculator, "potential", calculator)
-    return str(getattr(type(potential), "name", "") or type(potential).__name__)
+    name = getattr(type(potential), "name", "")
+    return name if isinstance(name, str) and name else type(potential).__name__  # ASE's calculators have a property of that name
 
 
 def _dtype(calculator: Any, asked: str | None) -> str:

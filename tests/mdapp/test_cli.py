@@ -56,7 +56,7 @@ def test_help_and_usage_errors_answer_at_once(words, tmp_path):
         (["minima", "a.xyz", "-p", "lj", "--move", "dihedrl"], "did you mean 'dihedral'"),
         (["minima", "a.xyz", "-p", "lj", "--complete", "3"], "complete must be above 0 and at most 1"),
         (["label", "a.xyz"], "calculator: name one"),
-        (["bench"], "not available yet"),
+        (["bench"], "'structure' is missing"),
         (["potentials", "import", "x", "y"], "import format 'x' is unknown; known: n2p2, so3lr."),
         (["potentials", "export", "x"], "takes one potential file and a --format"),
         (["run", "a.xyz", "-p", "lj", "--replicas", "8"], "not available yet"),
