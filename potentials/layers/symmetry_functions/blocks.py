@@ -108,20 +108,20 @@ class RadialBlock(Block):
 
     def forward(self, p: Pairs, weights: Tensor | None) -> Tensor:
         """Sums over neighbours, (n_atoms, width); weights (n_elements, n_weights) make it (n_atoms, width n_weights)."""
-        values = self.terms(p.d)
+        values, m = self.terms(p.d), len(p.i)
         out = values.new_zeros(p.n_atoms * self.n_slots, values.shape[1] * (weights.shape[1] if weights is not None else 1))
-        for centre, e, e_neighbour in ((p.i, p.e_i, p.e_j), (p.j, p.e_j, p.e_i)):
-            slot = self.slot.index_select(0, e if self.weighted else e * self.n_elements + e_neighbour)
+        centres, e, e_neighbour = torch.cat([p.i, p.j]), torch.cat([p.e_i, p.e_j]), torch.cat([p.e_j, p.e_i])  # each pair from both of its ends
+        slot = self.slot.index_select(0, e if self.weighted else e * self.n_elements + e_neighbour)
+        rows = centres * self.n_slots + slot
+        for k in (0, 1):
+            mine, place = values, rows[k * m : (k + 1) * m]
             if weights is not None:
-                g = weights.to(values.dtype).index_select(0, e_neighbour)
+                g = weights.to(values.dtype).index_select(0, e_neighbour[k * m : (k + 1) * m])
                 mine = (values[:, :, None] * g[:, None, :]).flatten(1)
-            else:
-                mine = values
-            rows = centre * self.n_slots + slot
             if not self.all_wanted:
-                wanted = torch.nonzero(slot >= 0)[:, 0]
-                rows, mine = rows.index_select(0, wanted), mine.index_select(0, wanted)
-            out = out.index_add(0, rows, mine)
+                wanted = torch.nonzero(slot[k * m : (k + 1) * m] >= 0)[:, 0]
+                place, mine = place.index_select(0, wanted), mine.index_select(0, wanted)
+            out = out.index_add(0, place, mine)
         return out.view(p.n_atoms, -1)
 
 

@@ -101,8 +101,8 @@ class SymmetryFunctions(torch.nn.Module):
                 if self.all_narrow:  # nothing sees what lies farther apart
                     kept = torch.nonzero(third < self.reach)[:, 0]
                     first, second, third = (x.index_select(0, kept) for x in (first, second, third))
-        fc = torch.stack([f(length.to(dtype)) for f in self.angular_cutoffs], 1)
-        unit, scalars = (r / length[:, None]).to(dtype), torch.cat([length.to(dtype)[:, None], fc], 1)
+        unit, length = (r / length[:, None]).to(dtype), length.to(dtype)
+        scalars = torch.stack([length, *(f(length) for f in self.angular_cutoffs)], 1)
         table = torch.cat([torch.cat([unit, -unit]), torch.cat([scalars, scalars])], 1)  # (n_edges, 4 + n_cutoffs), gathered twice
         a, b = table.index_select(0, first), table.index_select(0, second)
         centre = centres.index_select(0, first)

@@ -47,7 +47,8 @@ def aev_angular_factor(cos: Tensor, theta: Tensor, zetas: Sequence[float]) -> Te
     """((1 + cos(θ' - θ_n)) / 2)^ζ with cos θ' = 0.95 cos θ, by the cosine of a difference: no arccos is needed."""
     cos = 0.95 * cos
     sin = torch.sqrt(1 - cos.square())  # θ' lies between 18° and 162°
-    return powers(0.5 + 0.5 * (cos[:, None] * torch.cos(theta) + sin[:, None] * torch.sin(theta)), zetas)
+    directions = 0.5 * torch.stack([torch.cos(theta), torch.sin(theta)], 1)
+    return powers(torch.nn.functional.linear(torch.stack([cos, sin], 1), directions, torch.full_like(theta, 0.5)), zetas)
 
 
 def powers(base: Tensor, zetas: Sequence[float]) -> Tensor:
