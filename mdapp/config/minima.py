@@ -50,7 +50,7 @@ class MinimaConfig(Record):
     keep_bonds: bool = option(True, "Refuse structures whose bonds are not those of the start.")
     keep_chirality: bool = option(True, "Refuse structures with a stereocentre turned over.")
     keep_peptide_bonds: bool = option(True, "Refuse structures with a peptide or double bond gone from cis to trans or back.")
-    optimiser: str = option("lbfgs", "Of the relaxations: lbfgs or fire.")
+    optimiser: str = option("internal", "Of the relaxations: internal (L-BFGS in bonds, angles and torsions), lbfgs or fire.")
     fmax: float = option(0.01, "A relaxation has converged when the largest force is below this.", unit="eV/Å")
     relax_steps: int = option(1000, "Most steps of one relaxation; what has not converged is refused.")
     rmsd: float = option(0.1, "Two minima are one when they superpose this well, equivalent atoms exchanged.", unit="Å")
@@ -83,7 +83,7 @@ class MinimaConfig(Record):
         whole(self, "seed", 0, 2**63 - 1)
         if self.complete is not None and not 0 < self.complete <= 1:
             raise ValueError(f"complete must be above 0 and at most 1, got {self.complete:g}.")
-        chosen("optimiser", self.optimiser, ["lbfgs", "fire"])
+        chosen("optimiser", self.optimiser, ["internal", "lbfgs", "fire"])
         if not self.move:
             raise ValueError("move: name at least one, or leave it out for the mixture.")
         for word in self.move:

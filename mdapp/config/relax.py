@@ -16,7 +16,7 @@ class RelaxConfig(Record):
 
     structure: tuple[str, ...] = option(help="Structures: files, patterns such as 'confs/*.xyz', files with many frames.")
     potential: tuple[str, ...] = option(help=POTENTIAL, short="p", metavar="P")
-    optimiser: str = option("lbfgs", "lbfgs or fire (many structures together); bfgs, bfgslinesearch, fire2 or preconditioned (one after another).")
+    optimiser: str = option("lbfgs", "lbfgs, internal or fire (many structures together); bfgs, bfgslinesearch, fire2 or preconditioned (one after another).")
     fmax: float = option(0.01, "Converged when the largest force is below this.", unit="eV/Å")
     steps: int = option(1000, "Most steps for one structure.")
     frequencies: bool = option(
@@ -53,12 +53,12 @@ class RelaxConfig(Record):
         whole(self, "in_flight", 1, 10**6)
         if not 0 <= self.temperature < 1e5:
             raise ValueError(f"temperature must be 0 to 100000 K, got {self.temperature:g}.")
-        chosen("optimiser", self.optimiser, ["lbfgs", "fire", "bfgs", "bfgslinesearch", "fire2", "preconditioned"])
+        chosen("optimiser", self.optimiser, ["lbfgs", "internal", "fire", "bfgs", "bfgslinesearch", "fire2", "preconditioned"])
         for name, given in (("pressure", f"{self.pressure:g} bar"), ("mask", self.mask), ("hydrostatic", self.hydrostatic), ("constant_volume", True)):
             if getattr(self, name) and not self.cell:
                 raise ValueError(f"{name} = {given} is given, but the cell stays as it is. Leave it out, or add --cell.")
-        if self.cell and self.optimiser == "preconditioned":
-            raise ValueError("optimiser preconditioned keeps the cell as it is. Take lbfgs, bfgs or fire with --cell.")
+        if self.cell and self.optimiser in ("preconditioned", "internal"):
+            raise ValueError(f"optimiser {self.optimiser} keeps the cell as it is. Take lbfgs, bfgs or fire with --cell.")
         if self.resume and self.output is None:
             raise ValueError("resume: name the folder to go on in with --output.")
         for word in self.strains:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mdapp.relax import RelaxationPool, Relaxed
 
 SYNC_S = 5.0
-TOGETHER = ("lbfgs", "fire")
+TOGETHER = ("lbfgs", "internal", "fire")
 
 
 def relax_many(config: RelaxConfig, sources: Sequence[Source], potential: LoadedPotential, screen: Screen) -> tuple[dict[str, Any], int]:

@@ -105,7 +105,7 @@ def search(
     evaluate : energies and forces of many structures (`potentials.calculator.batch_evaluator`).
     library : takes what is found.
     moves : by name, or names; those that mean nothing to this molecule (dihedrals of a cluster) are left out.
-    pool : relaxes; L-BFGS to 0.01 eV/Å when not given.
+    pool : relaxes; L-BFGS in internal coordinates to 0.01 eV/Å when not given.
     kept : what must stay as in the first start; what does not is refused and counted.
     journal : file of all hops; a search goes on from what is there.
     should_stop : asked before each batch; true ends the search at once, with nothing lost but the hops under way.
@@ -117,7 +117,7 @@ def search(
     starts = [start] if isinstance(start, Atoms) else list(start)
     molecule = Molecule.of(starts[0])
     fitting = fitting_moves(molecule, moves)
-    engine = Engine(molecule, with_scatter(fitting, options), evaluate, Integrity(molecule, kept), RelaxationPool() if pool is None else pool)
+    engine = Engine(molecule, with_scatter(fitting, options), evaluate, Integrity(molecule, kept), RelaxationPool("internal") if pool is None else pool)
     return Search(molecule, [a.positions for a in starts], fitting, engine, library, options, journal).run(should_stop, on_progress)
 
 

@@ -128,7 +128,7 @@ class Engine:
             self._end(job, Done(job, None, np.nan, np.nan, self._used[job.key], "nowhere", "the move found no way out"))
         else:
             self._relaxing[job.key] = job
-            self.pool.add((*job.key, "relax"), self.molecule.atoms(positions))
+            self.pool.add((*job.key, "relax"), self.molecule.atoms(positions), self.molecule.bonds if self.integrity.kept.bonds else None)
 
     def _arrived(self, finished: Finished) -> None:
         job = self._relaxing.pop(finished.key[:2])  # type: ignore[index]

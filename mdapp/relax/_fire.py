@@ -23,7 +23,8 @@ class Fire:
         self.dt, self.mixing = np.zeros(0), np.zeros(0)
         self.downhill, self.started = np.zeros(0, dtype=int), np.zeros(0, dtype=bool)
 
-    def enter(self, numbers: list[np.ndarray], positions: list[np.ndarray], cells: list[np.ndarray], pbcs: list[np.ndarray]) -> None:
+    def enter(self, numbers: list[np.ndarray], positions: list[np.ndarray], cells: list[np.ndarray], pbcs: list[np.ndarray],
+              bonds: list[np.ndarray | None]) -> None:
         """Structures that come in, after those that are there."""
         n = len(numbers)
         self.velocity = np.concatenate([self.velocity, np.zeros((sum(map(len, numbers)), 3))])

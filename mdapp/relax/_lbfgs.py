@@ -35,7 +35,8 @@ class Lbfgs:
         self.origin_energy, self.trust = np.zeros(0), np.zeros(0)
         self.retreats, self.started = np.zeros(0, dtype=int), np.zeros(0, dtype=bool)
 
-    def enter(self, numbers: list[np.ndarray], positions: list[np.ndarray], cells: list[np.ndarray], pbcs: list[np.ndarray]) -> None:
+    def enter(self, numbers: list[np.ndarray], positions: list[np.ndarray], cells: list[np.ndarray], pbcs: list[np.ndarray],
+              bonds: list[np.ndarray | None]) -> None:
         """Structures that come in, after those that are there."""
         n, n_atoms = len(numbers), sum(map(len, numbers))
         self.model.enter(numbers, positions, cells, pbcs)

@@ -24,14 +24,16 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
 from mdapp.relax._fire import Fire
+from mdapp.relax._internal import Internal
 from mdapp.relax._lbfgs import Lbfgs
 from mdapp.relax._ragged import Ragged
 from mdapp.relax.single import Relaxed
 from potentials.runtime.batch_evaluator import Item
 from potentials.runtime.evaluator import System
 
-POOL_OPTIMISERS = ("lbfgs", "fire")
-RETRIES = {"lbfgs": 3, "fire": 0}  # points in a row that are not finite and are taken back by half a step and less
+POOL_OPTIMISERS = ("internal", "lbfgs", "fire")
+RETRIES = {"internal": 3, "lbfgs": 3, "fire": 0}  # points in a row that are not finite and are taken back by half a step and less
+NO_BONDS = np.zeros((0, 2), dtype=np.int64)  # atoms that are held do not go along with torsions
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class _Member:
     system: System
     cell: np.ndarray | None
     steps: int = -1  # evaluations less one
+    bonds: np.ndarray | None = None  # (n_bonds, 2), where known
     failures: int = 0  # points in a row that were not finite
     last: tuple[np.ndarray, float, np.ndarray] | None = None  # positions, energy, forces: the last finite ones
 
@@ -61,10 +64,11 @@ class RelaxationPool:
 
     Parameters
     ----------
-    optimiser : "lbfgs" (from a model of the Hessian, with steps taken back where they go too far) or "fire" (ASE's, step for step).
+    optimiser : "internal" (L-BFGS in stretches, bends and torsions, for molecules: a fourth of the evaluations where chains turn), "lbfgs" (in the atoms' coordinates, from a
+        model of the Hessian, with steps taken back where they go too far) or "fire" (ASE's, step for step).
     fmax : eV/Å, largest force on an atom at the end.
     steps : most steps of a structure; 0 only evaluates.
-    max_step : Å, longest move of an atom in one step (fire: of all atoms of a structure together, as in ASE).
+    max_step : Å, longest move of an atom in one step (fire: of all atoms of a structure together, as in ASE; internal: Å or radians, longest change of a coordinate).
     model : let lbfgs begin at a model of the Hessian where there are bonds; False: at a constant, as ASE does.
 
     Raises
@@ -82,7 +86,7 @@ class RelaxationPool:
             raise ValueError(f"steps must be 0 or more, got {steps}.")
         self.optimiser, self.fmax, self.steps = optimiser, fmax, steps
         self.evaluations = 0  # of all structures so far
-        self._search = Lbfgs(max_step, model) if optimiser == "lbfgs" else Fire(max_step)
+        self._search = Internal(max_step) if optimiser == "internal" else Lbfgs(max_step, model) if optimiser == "lbfgs" else Fire(max_step)
         self._waiting: list[_Member] = []
         self._members: list[_Member] = []
         self._layout = Ragged(np.zeros(0, dtype=int))
@@ -104,8 +108,12 @@ class RelaxationPool:
     def __contains__(self, key: Hashable) -> bool:
         return any(member.key == key for member in (*self._members, *self._waiting))
 
-    def add(self, key: Hashable, atoms: Atoms) -> None:
+    def add(self, key: Hashable, atoms: Atoms, bonds: np.ndarray | None = None) -> None:
         """Let a structure in; it is asked for at the next `requests()`. `atoms` is not changed and needs no calculator; of constraints it may have FixAtoms.
+
+        Parameters
+        ----------
+        bonds : (n_bonds, 2), those that it will have when it has come down; read from where the atoms are when not given.
 
         Raises
         ------
@@ -118,7 +126,7 @@ class RelaxationPool:
             raise ValueError(f"{key!r} is relaxing already.")
         kept = atoms.copy()
         kept.arrays.pop("momenta", None)
-        self._waiting.append(_Member(key, kept, system_of(atoms), np.array(atoms.cell.array) if atoms.pbc.any() else None))
+        self._waiting.append(_Member(key, kept, system_of(atoms), np.array(atoms.cell.array) if atoms.pbc.any() else None, bonds=bonds))
 
     def drop(self, key: Hashable, reason: str) -> Finished | None:
         """Take a structure out before its end, with its last finite positions; None where it is not here. Not between `requests()` and `accept()`."""
@@ -185,7 +193,7 @@ class RelaxationPool:
         if not new:
             return
         self._search.enter([m.system.numbers for m in new], [m.atoms.positions for m in new], [np.array(m.atoms.cell.array) for m in new],
-                           [m.system.pbc for m in new])
+                           [m.system.pbc for m in new], [NO_BONDS if m.atoms.constraints else m.bonds for m in new])
         self._members += new
         self._layout = Ragged(np.array([len(m.atoms) for m in self._members]))
         self._x = np.concatenate([self._x, *(m.atoms.positions for m in new)])

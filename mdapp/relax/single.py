@@ -25,9 +25,12 @@ from ase.optimize.optimize import Optimizer
 from ase.optimize.precon import PreconLBFGS
 
 from mdapp.errors import EXIT_GUARD, UserError
+from mdapp.relax._internal_ase import InternalCoordinates
 
 OPTIMISERS: dict[str, type[Optimizer]] = {
-    "lbfgs": LBFGS, "bfgs": BFGS, "bfgslinesearch": BFGSLineSearch, "fire": FIRE, "fire2": FIRE2, "preconditioned": PreconLBFGS}
+    "lbfgs": LBFGS, "bfgs": BFGS, "bfgslinesearch": BFGSLineSearch, "fire": FIRE, "fire2": FIRE2, "preconditioned": PreconLBFGS,
+    "internal": InternalCoordinates}
+CELL_STAYS = ("preconditioned", "internal")
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # xx yy zz yz xz xy
 
 
@@ -80,7 +83,7 @@ def relax(
     ----------
     atoms : with a calculator; not changed. Its constraints hold, its velocities are dropped.
     optimiser : one of `OPTIMISERS`; lbfgs for most things, fire for rough starts, bfgslinesearch for tight minima, preconditioned (L-BFGS after
-        Packwood et al. 2016) for a hundred atoms and more with their cell fixed.
+        Packwood et al. 2016) for a hundred atoms and more with their cell fixed, internal (L-BFGS in bonds, angles and torsions) for molecules that turn.
     fmax : eV/Å, largest force on an atom at the end.
     steps : most steps of the optimiser; 0 only evaluates.
     on_step : called with the step, the energy in eV and the largest force in eV/Å, the start (step 0) included.
@@ -95,8 +98,8 @@ def relax(
     moving = atoms.copy()
     moving.arrays.pop("momenta", None)
     moving.calc = atoms.calc
-    if cell is not None and optimiser == "preconditioned":
-        raise ValueError("The preconditioned optimiser keeps the cell as it is: take another one to relax the cell.")
+    if cell is not None and optimiser in CELL_STAYS:
+        raise ValueError(f"The {optimiser} optimiser keeps the cell as it is: take another one to relax the cell.")
     mask = np.zeros(6, dtype=bool) if cell is None else _strain_mask(moving, cell)
     target: Any = moving if cell is None else FrechetCellFilter(
         moving, mask=mask, scalar_pressure=cell.pressure, hydrostatic_strain=cell.hydrostatic, constant_volume=cell.constant_volume)

@@ -45,10 +45,10 @@ def distance(a, b):
     return np.linalg.norm(x @ turn - y, axis=1).max()
 
 
-@pytest.mark.parametrize("optimiser, theirs", [("fire", FIRE), ("lbfgs", LBFGS)])
+@pytest.mark.parametrize("optimiser, theirs", [("fire", FIRE), ("lbfgs", LBFGS), ("internal", LBFGS)])
 @pytest.mark.parametrize("structures, calculator", [(clusters, Argon), (molecules, Springs)], ids=["argon", "molecules"])
 def test_minima_are_those_of_ase(optimiser, theirs, structures, calculator):
-    fmax = TIGHT if optimiser == "lbfgs" else 10 * TIGHT  # fire is there step for step
+    fmax = 10 * TIGHT if optimiser == "fire" else TIGHT  # fire is there step for step
     found = dict(relax_batch(structures(), batch_evaluator(calculator()), BatchOptions(optimiser, fmax=fmax, steps=3000), in_flight=4))
     assert len(found) == 6
     for k, alone in enumerate(structures()):
@@ -75,7 +75,7 @@ def test_fire_takes_the_steps_of_ase():
         pool.accept(*evaluate(items))
 
 
-@pytest.mark.parametrize("optimiser", ["lbfgs", "fire"])
+@pytest.mark.parametrize("optimiser", ["internal", "lbfgs", "fire"])
 def test_a_structure_takes_the_same_way_in_any_company(optimiser):
     options, evaluate = BatchOptions(optimiser, fmax=0.01), batch_evaluator(Springs())
     together = dict(relax_batch(molecules(), evaluate, options))
@@ -123,7 +123,7 @@ def test_a_result_stands_alone_and_the_start_is_left_as_it_was():
 
 
 def test_fixed_atoms_do_not_move_and_do_not_count():
-    for optimiser in ("lbfgs", "fire"):
+    for optimiser in ("internal", "lbfgs", "fire"):
         atoms = molecules()[1]
         atoms.set_constraint(FixAtoms([0, 2, 3]))
         ((_, end),) = relax_batch([atoms], batch_evaluator(Springs()), BatchOptions(optimiser, fmax=1e-3))
@@ -159,7 +159,7 @@ class Sick:
         return energies, forces
 
 
-@pytest.mark.parametrize("optimiser", ["lbfgs", "fire"])
+@pytest.mark.parametrize("optimiser", ["internal", "lbfgs", "fire"])
 def test_a_bad_structure_does_not_cost_the_others(optimiser):
     options = BatchOptions(optimiser, fmax=0.01)
     healthy = dict(relax_batch(molecules(), batch_evaluator(Springs()), options))
@@ -235,7 +235,7 @@ def test_should_stop_ends_all_with_what_they_reached():
 
 
 @pytest.mark.parametrize("given, message", [
-    (dict(optimiser="newton"), "known: lbfgs, fire"), (dict(fmax=0.0), "fmax must be > 0"), (dict(max_step=float("nan")), "max_step must be > 0"),
+    (dict(optimiser="newton"), "known: internal, lbfgs, fire"), (dict(fmax=0.0), "fmax must be > 0"), (dict(max_step=float("nan")), "max_step must be > 0"),
     (dict(steps=-1), "steps must be"),
 ])
 def test_wrong_questions_are_refused(given, message):
