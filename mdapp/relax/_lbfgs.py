@@ -4,9 +4,10 @@ The step is the two-loop recursion over the last `MEMORY` steps. Where a step ov
 it pointed on at its beginning) or the energy rises, the next point lies on the same line, nearer to where it started. All structures advance
 together, so one slot of the history holds a step of each; a step without positive curvature has weight zero there.
 
-The recursion begins at a model of the Hessian (`mdapp.relax.model_hessian`) where there is one, else at 70 eV/Å² as in ASE.
+The recursion begins at a model of the Hessian (`mdapp.relax.model_hessian`) where there is one, else at 70 eV/Å² as in ASE before the first step and
+at the curvature of the last step after it: argon is a thousand times softer than copper.
 
-J. Nocedal and S. J. Wright, Numerical Optimization, 2nd ed. (2006), algorithm 7.4.
+J. Nocedal and S. J. Wright, Numerical Optimization, 2nd ed. (2006), algorithm 7.4 and Eq. 7.20.
 """
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from mdapp.relax._ragged import Ragged
 from mdapp.relax.model_hessian import ModelHessians
 
 MEMORY = 50
-STIFFNESS = 70.0  # eV/Å², of a structure without a model
+STIFFNESS = 70.0  # eV/Å², of a structure without a model, at first
 RISE = 1e-3  # eV: a rise below it may be rounding of a potential in single precision
 OVERSHOT = 1.5  # of the slope at the start
 MOST_RETREATS = 3  # in a row; then the point is taken as it is and the history dropped
@@ -27,13 +28,14 @@ class Lbfgs:
 
     def __init__(self, max_step: float, model: bool = True):
         self.max_step = max_step
-        self.model = ModelHessians(STIFFNESS, model)
+        self.model = ModelHessians(model)
         self.slot = 0
         self.s, self.y = np.zeros((MEMORY, 0, 3)), np.zeros((MEMORY, 0, 3))  # steps and changes of the gradient
         self.rho = np.zeros((MEMORY, 0))  # 1 / s.y; 0: nothing there
         self.origin, self.origin_forces = np.zeros((0, 3)), np.zeros((0, 3))  # where the present step began
         self.origin_energy, self.trust = np.zeros(0), np.zeros(0)
         self.retreats, self.started = np.zeros(0, dtype=int), np.zeros(0, dtype=bool)
+        self.stiffness = np.zeros(0)  # eV/Å², of those without a model
 
     def enter(self, numbers: list[np.ndarray], positions: list[np.ndarray], cells: list[np.ndarray], pbcs: list[np.ndarray],
               bonds: list[np.ndarray | None]) -> None:
@@ -46,6 +48,7 @@ class Lbfgs:
         self.origin, self.origin_forces = (np.concatenate([a, blank[0]]) for a in (self.origin, self.origin_forces))
         self.origin_energy, self.trust = np.append(self.origin_energy, np.zeros(n)), np.append(self.trust, np.full(n, self.max_step))
         self.retreats, self.started = np.append(self.retreats, np.zeros(n, dtype=int)), np.append(self.started, np.zeros(n, dtype=bool))
+        self.stiffness = np.append(self.stiffness, np.full(n, STIFFNESS))
 
     def leave(self, kept: np.ndarray, kept_atoms: np.ndarray) -> None:
         """Only these structures and their atoms stay."""
@@ -53,6 +56,7 @@ class Lbfgs:
         self.s, self.y, self.rho = self.s[:, kept_atoms], self.y[:, kept_atoms], self.rho[:, kept]
         self.origin, self.origin_forces = self.origin[kept_atoms], self.origin_forces[kept_atoms]
         self.origin_energy, self.trust, self.retreats, self.started = (a[kept] for a in (self.origin_energy, self.trust, self.retreats, self.started))
+        self.stiffness = self.stiffness[kept]
 
     def step(self, layout: Ragged, positions: np.ndarray, energies: np.ndarray, forces: np.ndarray) -> np.ndarray:
         """Where to evaluate next, (n_atoms, 3)."""
@@ -89,6 +93,7 @@ class Lbfgs:
         upward = self.started & finite & (curvature > 1e-8 * np.sqrt(layout.dot(s, s) * layout.dot(y, y)))
         self.s[self.slot], self.y[self.slot] = s, y
         self.rho[self.slot] = np.where(upward, 1 / np.where(upward, curvature, 1.0), 0.0)
+        self.stiffness = np.where(upward, layout.dot(y, y) * self.rho[self.slot], self.stiffness)
         self.slot = (self.slot + 1) % MEMORY
 
     def _direction(self, layout: Ragged, forces: np.ndarray) -> np.ndarray:
@@ -99,7 +104,7 @@ class Lbfgs:
         for k in used:
             weights[k] = self.rho[k] * layout.dot(self.s[k], q)
             q -= layout.spread(weights[k]) * self.y[k]
-        q = self.model.solve(layout, q)
+        q = self.model.solve(layout, q, self.stiffness)
         for k in reversed(used):
             q += layout.spread(weights[k] - self.rho[k] * layout.dot(self.y[k], q)) * self.s[k]
         return q

@@ -42,12 +42,11 @@ class ModelHessians:
 
     Parameters
     ----------
-    stiffness : eV/Å², stands for the Hessian of a structure without a model.
     model : False: no structure gets one.
     """
 
-    def __init__(self, stiffness: float, model: bool = True):
-        self.stiffness, self.model = stiffness, model
+    def __init__(self, model: bool = True):
+        self.model = model
         self.inverses: list[np.ndarray | None] = []
         self._stacks: list[tuple[np.ndarray, np.ndarray]] | None = None
 
@@ -63,11 +62,11 @@ class ModelHessians:
         self.inverses = [inverse for inverse, stays in zip(self.inverses, kept.tolist(), strict=True) if stays]
         self._stacks = None
 
-    def solve(self, layout: Ragged, vectors: np.ndarray) -> np.ndarray:
-        """The model's Newton step for forces (n_atoms, 3), Å."""
+    def solve(self, layout: Ragged, vectors: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
+        """The model's Newton step for forces (n_atoms, 3), Å; `stiffness` (n_structures,), eV/Å², stands for the Hessian of a structure without a model."""
         if self._stacks is None:
             self._stacks = list(self._stacked(layout))
-        result = vectors / self.stiffness
+        result = vectors / layout.spread(stiffness)
         for at, stack in self._stacks:
             result[at] = (stack @ vectors[at].reshape(len(at), -1, 1)).reshape(*at.shape, 3)
         return result
