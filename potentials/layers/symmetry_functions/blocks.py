@@ -62,7 +62,8 @@ class Triples:
     def pick(self, chosen: Tensor) -> Triples:
         geometry = torch.cat([torch.stack([self.cos, self.first, self.second], 1), self.fc], 1).index_select(0, chosen)
         centre, code = self.centre.index_select(0, chosen), self.code.index_select(0, chosen)
-        return Triples(centre, code, *geometry[:, :3].unbind(1), geometry[:, 3:], None, self.n_atoms)
+        cos, first, second, fc = geometry.split((1, 1, 1, self.fc.shape[1]), 1)
+        return Triples(centre, code, cos.squeeze(1), first.squeeze(1), second.squeeze(1), fc, None, self.n_atoms)
 
 
 class Block(torch.nn.Module):
@@ -161,7 +162,7 @@ class AngularBlock(Block):
     def forward(self, t: Triples, weights: Tensor | None) -> Tensor:
         """Sums over pairs of neighbours, (n_atoms, width); weights (n_elements, n_weights) make it (n_atoms, width n_weights)."""
         t, rows = self._wanted(t)
-        left, right = self.factors(t.cos, t.first, t.second, t.fc[:, self.fc_column])
+        left, right = self.factors(t.cos, t.first, t.second, t.fc.unbind(1)[self.fc_column])
         if weights is not None:  # after the angle, so that weights run fastest
             g = weights.to(left.dtype)
             g = g.index_select(0, t.code // self.n_elements % self.n_elements) * g.index_select(0, t.code % self.n_elements)

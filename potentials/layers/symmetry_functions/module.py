@@ -104,15 +104,15 @@ class SymmetryFunctions(torch.nn.Module):
         unit, length = (r / length[:, None]).to(dtype), length.to(dtype)
         scalars = torch.stack([length, *(f(length) for f in self.angular_cutoffs)], 1)
         table = torch.cat([torch.cat([unit, -unit]), torch.cat([scalars, scalars])], 1)  # (n_edges, 4 + n_cutoffs), gathered twice
-        a, b = table.index_select(0, first), table.index_select(0, second)
+        sizes = (3, 1, len(self.angular_cutoffs))
+        (to_first, a, fc_a), (to_second, b, fc_b) = table.index_select(0, first).split(sizes, 1), table.index_select(0, second).split(sizes, 1)
         centre = centres.index_select(0, first)
         if len(self.elements) > 1:
             m, e_neighbour = len(self.elements), e.index_select(0, neighbours)
             code = (e.index_select(0, centres) * m + e_neighbour).index_select(0, first) * m + e_neighbour.index_select(0, second)
         else:
             code = torch.zeros_like(centre)
-        cos = (a[:, :3] * b[:, :3]).sum(1)
-        return Triples(centre, code, cos, a[:, 3], b[:, 3], a[:, 4:] * b[:, 4:], third, graph.n_atoms)
+        return Triples(centre, code, (to_first * to_second).sum(1), a.squeeze(1), b.squeeze(1), fc_a * fc_b, third, graph.n_atoms)
 
     def _columns(self, element: int) -> list[int]:
         """Places of an element's descriptors in the order of computation, weights running fastest."""
