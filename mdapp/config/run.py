@@ -44,7 +44,8 @@ class RunConfig(Record):
     constrain_hydrogens: bool = option(False, "Hold the bonds of hydrogens at their lengths (nve, nvt, and npt with c-rescale); allows steps of 2 fs.")
     freeze: tuple[str, ...] = option((), "Atoms that stay where they are: indices from 0, ranges, elements, heavy; such as 0-9,15,C.", metavar="ATOMS")
     ensemble_option: tuple[str, ...] = option((), "key=value for an installed ensemble with options of its own; may be repeated.", metavar="KEY=VALUE")
-    replicas: int = option(1, "Copies of the system, each with its own velocities.")
+    replicas: int = option(1, "Runs of the same system in folders r000, r001, ... of one, with the seeds SEED, SEED + 1, ...")
+    parallel: int | None = option(None, "How many replicas run at the same time; one on a GPU, else as many as the free cores carry, when not given.")
     seed: int | None = option(None, "Seed of velocities and thermostat; drawn and written down when not given.")
     device: str = option("auto", DEVICE)
     dtype: Dtype | None = option(None, DTYPE)
@@ -57,6 +58,8 @@ class RunConfig(Record):
     on_event: Literal["stop", "warn", "rewind"] = option(
         "stop", "What a guard's alarm does: stop the run, warn and go on, or rewind: back to a sound moment, then on in smaller steps.")
     rewinds: int = option(5, "How often --on-event rewind may go back in one run; then the run stops.")
+    rewind_by: Literal["both", "steps", "noise"] = option("both", "What is different after a rewind: smaller steps, new noise (new directions of the momenta, where an "
+                                                          "ensemble has no noise), or both.")
     relax_start: bool = option(True, "Relax a strained start for a few steps before velocities are drawn.")
     wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
     threads: int | None = option(None, THREADS)
@@ -76,14 +79,16 @@ class RunConfig(Record):
         self._check_ensemble()
         self._check_system()
         self._check_length()
-        whole(self, "replicas", 1)
+        whole(self, "replicas", 1, 1000)
+        whole(self, "parallel", 1, 1000)
         whole(self, "seed", 0, 2**63 - 1)
-        if self.replicas > 1:
-            raise ValueError(f"replicas = {self.replicas}: several replicas in one run are not available yet. "
-                             f"Start {self.replicas} runs with different --seed and --output.")
+        if self.parallel is not None and self.replicas == 1:
+            raise ValueError(f"parallel = {self.parallel} is given, but there is one replica only. Leave it out, or give --replicas.")
         if self.on_event not in ("stop", "warn", "rewind"):
             raise ValueError(f"on_event must be stop, warn or rewind, got '{self.on_event}'.")
         whole(self, "rewinds", 1, 10_000)
+        if self.rewind_by not in ("both", "steps", "noise"):
+            raise ValueError(f"rewind_by must be both, steps or noise, got '{self.rewind_by}'.")
         for word in self.guard:
             check_guard_word(word)
         pairs(self.ensemble_option, "ensemble_option")

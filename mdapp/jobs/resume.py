@@ -60,6 +60,10 @@ def resume(config: ResumeConfig, screen: Screen | None = None) -> RunResult | mi
             asked, provenance = stored_settings(folder)
             device, threads = config.device or asked.device, config.threads or asked.threads
             asked = replace(asked, steps=_total(config, asked), device=device, threads=threads, wall_time=config.wall_time)
+            if asked.replicas > 1:
+                from mdapp.jobs.replicas import resume_replicas
+
+                return resume_replicas(config, asked, folder, screen, stopping)
             if not _has_checkpoint(folder):
                 return _anew(folder, asked, provenance, screen, stopping)
             loaded = load_checkpoint(folder.path)

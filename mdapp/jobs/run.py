@@ -42,6 +42,10 @@ def run(config: RunConfig, screen: Screen | None = None) -> RunResult:
     UserError : the run is impossible as asked for; nothing was written. Or, as `Interrupted`, it could not be carried on.
     """
     screen = screen or silent()
+    if config.replicas > 1:
+        from mdapp.jobs.replicas import run_replicas
+
+        return run_replicas(config, screen, deadline(config.wall_time, time.monotonic()))
     with Stopping(None, deadline(config.wall_time, time.monotonic())) as stopping:
         planned_run_folder(config.structure, config.ensemble, config.temperature, config.output)  # refuses before any work is done
         with stopping.at_once():  # compiling the potential may take a minute

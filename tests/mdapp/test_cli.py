@@ -59,7 +59,7 @@ def test_help_and_usage_errors_answer_at_once(words, tmp_path):
         (["bench"], "'structure' is missing"),
         (["potentials", "import", "x", "y"], "import format 'x' is unknown; known: n2p2, so3lr."),
         (["potentials", "export", "x"], "takes one potential file and a --format"),
-        (["run", "a.xyz", "-p", "lj", "--replicas", "8"], "not available yet"),
+        (["run", "a.xyz", "-p", "lj", "--parallel", "8"], "one replica only"),
         (["analyse"], "'run' is missing"),
         (["analyze"], "'run' is missing"),
         (["resume"], "'run' is missing"),

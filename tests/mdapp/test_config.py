@@ -106,7 +106,7 @@ def test_every_plain_value_survives_toml(value):
         ({"ensemble": "nve", "thermostat": "csvr"}, "nve has no thermostat"),
         ({"pressure": 1.0}, "use ensemble npt"),
         ({"thermostat": "langevn"}, "did you mean 'langevin'"),
-        ({"replicas": 4}, "not available yet"),
+        ({"replicas": 4000}, "replicas must be <= 1000"),
         ({"seed": -1}, "seed must be >= 0"),
         ({"device": "gpu"}, "device must be cpu"),
         ({"dtype": "float16"}, "dtype"),

@@ -1,0 +1,67 @@
+import threading
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from ase.build import bulk
+from ase.io import write
+
+from mdapp.cli import main
+from mdapp.config import ResumeConfig, RunConfig
+from mdapp.jobs import resume, run
+from mdapp.jobs._children import command_of, finished
+from mdapp.jobs._sources import replicas_of
+from mdapp.jobs.replicas import _worst_code
+
+ARGON = {"structure": "ar.xyz", "potential": "lj", "temperature": 20, "timestep": 4, "every": 50, "threads": 1}
+
+
+@pytest.fixture(autouse=True)
+def crystal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write("ar.xyz", bulk("Ar", "fcc", a=5.3, cubic=True))
+
+
+def test_replicas_stopped_and_resumed_are_the_single_runs_with_their_seeds():
+    def stop():
+        while finished(Path("all/r000")) < 100:
+            time.sleep(0.05)
+        Path("all/STOP").touch()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    first = run.run(RunConfig(**ARGON, steps=2500, seed=7, replicas=2, parallel=1, output="all"))
+    stopper.join()
+    assert first.exit_code == 3 and not Path("all/STOP").exists()
+    assert 100 <= first.summary["replicas"][0]["steps"] < 2500 and first.summary["replicas"][1]["why"] == "not begun"
+    again = resume.resume(ResumeConfig(run="all"))
+    assert again.exit_code == 0 and [r["steps"] for r in again.summary["replicas"]] == [2500, 2500]
+    for k in range(2):
+        alone = run.run(RunConfig(**ARGON, steps=2500, seed=7 + k, output=f"alone{k}"))
+        for name in ("thermo.csv", "final.extxyz"):
+            assert (alone.folder / name).read_bytes() == Path(f"all/r{k:03d}", name).read_bytes()
+    assert replicas_of("all") == ["all/r000", "all/r001"]
+    assert resume.resume(ResumeConfig(run="all")).summary["replicas"] == again.summary["replicas"]  # nothing is left to do
+
+
+def test_what_one_run_refuses_is_refused_once_and_leaves_nothing(capsys):
+    assert main(["run", "ar.xyz", "-p", "so3krates", "--replicas", "3"]) == 5
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert [p.name for p in Path().iterdir()] == ["ar.xyz"]
+
+
+def test_the_worst_end_gives_the_exit_code():
+    assert _worst_code([0, 0]) == 0 and _worst_code([0, 3]) == 3 and _worst_code([3, 4, 0]) == 4 and _worst_code([4, 5]) == 5 and _worst_code([5, 1]) == 1
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"ensemble": "npt", "barostat": "c-rescale", "pressure": "2kbar", "flexible": False}, {"guard": ("on", "no-ring", "temperature:factor=3")},
+    {"potential": ("a.pt", "b.pt"), "relax_start": False, "freeze": ("0-3", "C"), "anneal": ("500K 1ps",), "friction": 1 / 3, "charge": -1},
+])  # fmt: skip
+def test_a_command_says_all_of_its_configuration(capsys, changes):
+    config = RunConfig(**{**ARGON, "seed": 3, **changes})
+    words = command_of("run", config)[3:-1]
+    assert main([*words, "--dry-run"]) == 0
+    found = tomllib.loads(capsys.readouterr().out)
+    assert RunConfig(**found["run"]) == config
