@@ -36,12 +36,12 @@ class Fc:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs within the radial cutoff, each once. Elements are places in the list of elements."""
+    """Pairs within the radial cutoff, seen from both of their ends: n_pairs edges, then the same turned round. Elements are places in the list of elements."""
 
-    i: Tensor  # (n_pairs,)
-    j: Tensor  # (n_pairs,)
-    e_i: Tensor  # (n_pairs,)
-    e_j: Tensor  # (n_pairs,)
+    centres: Tensor  # (n_edges,)
+    e_centre: Tensor  # (n_edges,)
+    e_neighbour: Tensor  # (n_edges,)
+    code: Tensor  # (n_edges,) both as one number: centre n + neighbour
     d: Tensor  # (n_pairs,), Å
     n_atoms: int
 
@@ -109,15 +109,14 @@ class RadialBlock(Block):
 
     def forward(self, p: Pairs, weights: Tensor | None) -> Tensor:
         """Sums over neighbours, (n_atoms, width); weights (n_elements, n_weights) make it (n_atoms, width n_weights)."""
-        values, m = self.terms(p.d), len(p.i)
+        values, m = self.terms(p.d), len(p.d)
         out = values.new_zeros(p.n_atoms * self.n_slots, values.shape[1] * (weights.shape[1] if weights is not None else 1))
-        centres, e, e_neighbour = torch.cat([p.i, p.j]), torch.cat([p.e_i, p.e_j]), torch.cat([p.e_j, p.e_i])  # each pair from both of its ends
-        slot = self.slot.index_select(0, e if self.weighted else e * self.n_elements + e_neighbour)
-        rows = centres * self.n_slots + slot
+        slot = self.slot.index_select(0, p.e_centre if self.weighted else p.code)
+        rows = p.centres * self.n_slots + slot
         for k in (0, 1):
             mine, place = values, rows[k * m : (k + 1) * m]
             if weights is not None:
-                g = weights.to(values.dtype).index_select(0, e_neighbour[k * m : (k + 1) * m])
+                g = weights.to(values.dtype).index_select(0, p.e_neighbour[k * m : (k + 1) * m])
                 mine = (values[:, :, None] * g[:, None, :]).flatten(1)
             if not self.all_wanted:
                 wanted = torch.nonzero(slot[k * m : (k + 1) * m] >= 0)[:, 0]

@@ -69,14 +69,14 @@ class SymmetryFunctions(torch.nn.Module):
         weights : (n_elements, n_weights), where weights are learned.
         """
         g = weights if self.n_weights else self.atomic_numbers
-        n, e = graph.edges.n_pairs, self.place.index_select(0, graph.numbers)
-        i, j = graph.edges.centres[:n], graph.edges.neighbours[:n]
+        e = self.place.index_select(0, graph.numbers)
+        e_centre, e_neighbour = e.index_select(0, graph.edges.centres), e.index_select(0, graph.edges.neighbours)
         r_ij = pair_vectors(graph)  # (n_pairs, 3) float64
         d = r_ij.norm(dim=1)
-        pairs = Pairs(i, j, e.index_select(0, i), e.index_select(0, j), d.to(dtype), graph.n_atoms)
+        pairs = Pairs(graph.edges.centres, e_centre, e_neighbour, e_centre * len(self.elements) + e_neighbour, d.to(dtype), graph.n_atoms)
         out = [block(pairs, g if block.weighted else None) for block in self.radial]
         if len(self.angular):
-            triples = self._triples(graph, e, r_ij, d, dtype)
+            triples = self._triples(pairs, r_ij, d, dtype)
             out += [block(triples, g if block.weighted else None) for block in self.angular]
         return torch.cat(out, dim=1) if len(out) != 1 else out[0]
 
@@ -86,13 +86,12 @@ class SymmetryFunctions(torch.nn.Module):
             return descriptors
         return descriptors.index_select(1, getattr(self, f"columns_{element_place}"))
 
-    def _triples(self, graph: AtomicGraph, e: Tensor, r_ij: Tensor, d: Tensor, dtype: torch.dtype) -> Triples:
-        n = graph.edges.n_pairs
+    def _triples(self, pairs: Pairs, r_ij: Tensor, d: Tensor, dtype: torch.dtype) -> Triples:
         near = torch.nonzero(d < self.reach)[:, 0]
-        i, j = graph.edges.centres[:n].index_select(0, near), graph.edges.neighbours[:n].index_select(0, near)
-        centres, neighbours = torch.cat([i, j]), torch.cat([j, i])
+        both = torch.cat([near, near + len(d)])
+        centres = pairs.centres.index_select(0, both)
         r, length = r_ij.index_select(0, near), d.index_select(0, near)
-        first, second = triples_of(centres, graph.n_atoms)
+        first, second = triples_of(centres, pairs.n_atoms)
         third = None
         if self.any_narrow:
             with torch.no_grad():
@@ -108,11 +107,10 @@ class SymmetryFunctions(torch.nn.Module):
         (to_first, a, fc_a), (to_second, b, fc_b) = table.index_select(0, first).split(sizes, 1), table.index_select(0, second).split(sizes, 1)
         centre = centres.index_select(0, first)
         if len(self.elements) > 1:
-            m, e_neighbour = len(self.elements), e.index_select(0, neighbours)
-            code = (e.index_select(0, centres) * m + e_neighbour).index_select(0, first) * m + e_neighbour.index_select(0, second)
+            code = pairs.code.index_select(0, both.index_select(0, first)) * len(self.elements) + pairs.e_neighbour.index_select(0, both.index_select(0, second))
         else:
             code = torch.zeros_like(centre)
-        return Triples(centre, code, (to_first * to_second).sum(1), a.squeeze(1), b.squeeze(1), fc_a * fc_b, third, graph.n_atoms)
+        return Triples(centre, code, (to_first * to_second).sum(1), a.squeeze(1), b.squeeze(1), fc_a * fc_b, third, pairs.n_atoms)
 
     def _columns(self, element: int) -> list[int]:
         """Places of an element's descriptors in the order of computation, weights running fastest."""
