@@ -76,7 +76,7 @@ class BAOAB(LangevinBAOAB):
         if self.externalstress is None:
             return momenta
         if self.hydrostatic:
-            return momenta * math.exp(-drag * self.dt)
+            return momenta * float(np.exp(-drag * self.dt))  # which overflows without raising
         return momenta @ _exp(-drag * self.dt)
 
     def _barostat_BAOAB_A(self) -> None:

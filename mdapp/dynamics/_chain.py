@@ -24,6 +24,10 @@ def integrate_chain(eta: np.ndarray, p_eta: np.ndarray, Q: np.ndarray, twice_kin
     twice_kinetic : sum of p²/m of what the first link holds, eV.
     target : the value that `twice_kinetic` should have on average, eV.
     kT : what the momentum of each link should have, eV.
+
+    Returns
+    -------
+    The factor; NaN, and the chain as it was, where the numbers have run away.
     """
     x, p, m = eta.tolist(), p_eta.tolist(), Q.tolist()
     last = len(p) - 1
@@ -34,15 +38,18 @@ def integrate_chain(eta: np.ndarray, p_eta: np.ndarray, Q: np.ndarray, twice_kin
         drag = math.exp(-0.5 * step * p[j + 1] / m[j + 1]) if j < last else 1.0
         p[j] = (p[j] * drag + step * push_j) * drag
 
-    for _ in range(loops):
-        for weight in FOURTH_ORDER_COEFFS:
-            step = weight * delta / loops
-            for j in range(last, -1, -1):
-                push(j, step / 2)
-            for j in range(last + 1):
-                x[j] += step * p[j] / m[j]
-            factor *= math.exp(-step * p[0] / m[0])
-            for j in range(last + 1):
-                push(j, step / 2)
+    try:
+        for _ in range(loops):
+            for weight in FOURTH_ORDER_COEFFS:
+                step = weight * delta / loops
+                for j in range(last, -1, -1):
+                    push(j, step / 2)
+                for j in range(last + 1):
+                    x[j] += step * p[j] / m[j]
+                factor *= math.exp(-step * p[0] / m[0])
+                for j in range(last + 1):
+                    push(j, step / 2)
+    except OverflowError:
+        return math.nan
     eta[:], p_eta[:] = x, p
     return factor

@@ -12,6 +12,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from mdapp.dynamics._base import Ensemble, degrees_of_freedom_of, potential_energy, require_steerable
 from mdapp.dynamics._constraints import NotSolved, held_bonds, n_bonds_held
+from mdapp.dynamics._velocities import draw_momenta
 from mdapp.frame import OF_ALL, Frame, named
 from mdapp.observables import kinetic_energy, pressure, temperature_K
 
@@ -92,6 +93,16 @@ class ASEStepper:
         self.rng.bit_generator.state = generator
         self.ensemble.restore(self.dynamics, own)
 
+    def turn_momenta(self) -> None:
+        """New directions for the momenta, from the generator, with the kinetic energy that they have: no conserved energy jumps."""
+        kinetic = self.atoms.get_kinetic_energy()
+        drawn = draw_momenta(self.atoms, 300.0, self.rng, self.degrees_of_freedom)
+        found = kinetic_energy(drawn, self._masses)
+        if found > 0:
+            momenta, state = drawn * math.sqrt(kinetic / found), self.state()
+            own = {name: momenta for name in ("momenta", "ensemble/p") if name in state}  # some integrators keep a copy
+            self.restore({**state, **own})
+
     def step(self) -> None:
         """One step of the integrator.
 
@@ -114,13 +125,18 @@ class ASEStepper:
                 self.dynamics.step()
         except NotSolved as torn:
             raise Exploded(f"the bond of fixed length between {named(self._numbers, torn.atoms)} cannot be restored after this step", torn.atoms) from None
-        except Exception:
-            if np.isfinite(self.atoms.positions).all():
+        except Exception as error:
+            of_the_cell = isinstance(error, np.linalg.LinAlgError) and self.ensemble.needs_cell
+            if np.isfinite(self.atoms.positions).all() and self._is_slow() and not of_the_cell:
                 raise
             raise self._explosion() from None
-        velocities = self.atoms.arrays["momenta"] / self._masses[:, None]
-        if not np.abs(velocities).max() <= self._fastest:
+        if not self._is_slow():
             raise self._explosion()
+
+    def _is_slow(self) -> bool:
+        """No atom would leap in the next step. False too where a momentum is no number."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.abs(self.atoms.arrays["momenta"] / self._masses[:, None]).max() <= self._fastest)
 
     def glance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         """Positions, momenta, cell and potential energy of the present moment, not copied: to look at, at once."""
@@ -201,9 +217,12 @@ class ASEStepper:
             bad = np.flatnonzero(~np.isfinite(self.atoms.arrays[what]).all(axis=1))
             if len(bad):
                 return Exploded(f"{what} of {named(self._numbers, bad)} are not finite", tuple(bad.tolist()))
-        speed = np.linalg.norm(self.atoms.arrays["momenta"], axis=1) / self._masses
-        worst = int(speed.argmax())
-        leap = float(speed[worst] * self.dynamics.dt)
+        with np.errstate(over="ignore", invalid="ignore"):
+            speed = np.linalg.norm(self.atoms.arrays["momenta"] / self._masses[:, None], axis=1)
+            worst = int(speed.argmax())
+            leap = float(speed[worst] * self.dynamics.dt)
+        if leap <= RUNAWAY_A:
+            return Exploded(f"the cell runs away, {named(self._numbers, [worst])} being the fastest atom", (worst,))
         return Exploded(f"{named(self._numbers, [worst])} moves {leap:.3g} Å in one step, limit {RUNAWAY_A:g}", (worst,), leap, RUNAWAY_A)
 
 
