@@ -28,6 +28,7 @@ class Ensemble(Protocol):
     needs_cell: ClassVar[bool]  # only for systems periodic in all three directions
     title: ClassVar[str]  # what it is, for the header of a run
 
+    # One that draws no random numbers says so by `deterministic: ClassVar[bool] = True`: after a rewind its momenta get new directions in place of new noise.
     # An ensemble whose bath can follow a schedule has `set_temperature(dynamics, temperature_K)` too; it must not make the conserved energy jump.
     # One whose bath multiplies momenta has `still(dynamics)`: it is called every hundred steps and takes out the drift and the spin of the whole, which
     # begin with rounding and which random factors would make grow without bound (a flying ice cube after some nanoseconds).

@@ -39,6 +39,7 @@ class MTK:
     conserves_momentum: ClassVar[bool] = True
     needs_cell: ClassVar[bool] = True
     title: ClassVar[str] = "NPT, Martyna-Tobias-Klein"
+    deterministic: ClassVar[bool] = True
 
     def __post_init__(self):
         require_positive(temperature_K=self.temperature_K, thermostat_time_fs=self.thermostat_time_fs, barostat_time_fs=self.barostat_time_fs)

@@ -25,6 +25,7 @@ class NVE:
     conserves_momentum: ClassVar[bool] = True
     needs_cell: ClassVar[bool] = False
     title: ClassVar[str] = "NVE, velocity Verlet"
+    deterministic: ClassVar[bool] = True
 
     def dynamics(self, atoms: Atoms, timestep_fs: float, rng: np.random.Generator) -> Verlet:
         require_positive(timestep_fs=timestep_fs)

@@ -55,6 +55,7 @@ class NoseHooverNVT:
     conserves_momentum: ClassVar[bool] = True
     needs_cell: ClassVar[bool] = False
     title: ClassVar[str] = "NVT, Nosé-Hoover chain"
+    deterministic: ClassVar[bool] = True
 
     def __post_init__(self):
         require_positive(temperature_K=self.temperature_K, thermostat_time_fs=self.thermostat_time_fs)

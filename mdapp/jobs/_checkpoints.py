@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 from typing import Any
 
 from mdapp.config import RunConfig
@@ -14,7 +15,7 @@ SHARE = 0.02  # of the time of a run may be spent on its restart states
 PHYSICAL = (
     "ensemble", "thermostat", "barostat", "temperature", "pressure", "timestep", "friction", "thermostat_time", "barostat_time", "flexible",
     "ensemble_option", "anneal", "cell_mask", "heavy_hydrogens", "constrain_hydrogens", "freeze", "replicas", "seed", "dtype", "charge",
-    "multiplicity", "every", "guard", "on_event", "rewinds", "long_range_cutoff", "electrostatics", "compile", "radial_table", "cuda_graphs",
+    "multiplicity", "every", "guard", "on_event", "rewinds", "rewind_by", "long_range_cutoff", "electrostatics", "compile", "radial_table", "cuda_graphs",
 )  # fmt: skip
 
 
@@ -25,10 +26,12 @@ def physical(config: RunConfig) -> dict[str, Any]:
 
 
 def refuse_changes(stored: dict[str, Any], config: RunConfig, where: object) -> None:
-    """Refuse to go on with other settings than those of the restart state."""
+    """Refuse to go on with other settings than those of the restart state; one that was not known yet had its default."""
+    defaults = {field.name: field.default for field in fields(config)}
     for name, value in physical(config).items():
-        if stored.get(name) != value:
-            raise RunFolderError(f"{where}: {name} was {stored.get(name)!r} when the run began and is {value!r} now. A resumed run cannot change it; "
+        before = stored.get(name, defaults[name])
+        if before != value:
+            raise RunFolderError(f"{where}: {name} was {before!r} when the run began and is {value!r} now. A resumed run cannot change it; "
                                  "put it back, or start a new run from final.extxyz.")
 
 

@@ -2,14 +2,15 @@
 
 A mark (the whole restart state) is taken every 200 steps, and the last few are kept. An alarm leads back to the last mark at least 100 steps
 before it, and one mark further each time that it comes again. From there each step is made in twice as many parts: the numbers of steps, their times and the
-frames to be written stay what they are, and so does the bookkeeping of heat. 1000 steps after the alarm the parts are doubled again. What was written
+frames to be written stay what they are, and so does the bookkeeping of heat. 1000 steps after the alarm the parts are doubled again. The noise of a thermostat is
+another one; where an ensemble has none, the momenta get new directions and keep their kinetic energy, so that the conserved energy is kept too. What was written
 after the mark is taken back. Everything here is counted in steps and is part of the restart state, so that an interrupted run meets the same alarms and goes back
 to the same marks.
 """
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,10 +31,11 @@ class Rewinder:
     ----------
     limit : how often it may go back in the whole run.
     seed : of the run; the noise after a return follows from it and from the number of the return.
+    by : what is different after a return.
     """
 
-    def __init__(self, stepper: ASEStepper, watches: list[Any], alarms: Alarms, limit: int, seed: int):
-        self.stepper, self.watches, self.alarms, self.limit, self.seed = stepper, watches, alarms, limit, seed
+    def __init__(self, stepper: ASEStepper, watches: list[Any], alarms: Alarms, limit: int, seed: int, by: Literal["both", "steps", "noise"] = "both"):
+        self.stepper, self.watches, self.alarms, self.limit, self.seed, self.by = stepper, watches, alarms, limit, seed, by
         self.history: list[dict[str, Any]] = []
         self._marks: deque[dict[str, Any]] = deque(maxlen=MARKS)
         self._coarser_at = 0  # step from which the step may be made longer
@@ -50,7 +52,10 @@ class Rewinder:
 
     @property
     def is_exhausted(self) -> bool:
-        return len(self.history) >= self.limit or not self._marks
+        """No return is left, or the last one led by the same steps from the same mark to the same alarm as the one before: so will the next."""
+        ways = [(e["to_step"], e["substeps"], e["step"]) for e in self.history[-2:]]
+        repeats = self.by == "steps" and len(ways) == 2 and ways[0] == ways[1]
+        return repeats or len(self.history) >= self.limit or not self._marks
 
     def back(self, event: Event) -> dict[str, Any]:
         """Puts stepper, watches and alarms back to a mark, with smaller steps and new noise; returns the mark."""
@@ -67,10 +72,13 @@ class Rewinder:
         self.stepper.restore(mark["stepper"])
         for watch in (*self.watches, self.alarms):
             watch.restore(mark["watches"][watch.monitor])
-        substeps = min(MOST_SUBSTEPS, 2 * max(before, self.stepper.substeps))
+        substeps = self.stepper.substeps if self.by == "noise" else min(MOST_SUBSTEPS, 2 * max(before, self.stepper.substeps))
         self.stepper.refine(substeps)
-        noise = np.random.default_rng(np.random.SeedSequence([self.seed, len(self.history) + 1]))
-        self.stepper.rng.bit_generator.state = noise.bit_generator.state
+        if self.by != "steps":
+            noise = np.random.default_rng(np.random.SeedSequence([self.seed, len(self.history) + 1]))
+            self.stepper.rng.bit_generator.state = noise.bit_generator.state
+            if getattr(self.stepper.ensemble, "deterministic", False):
+                self.stepper.turn_momenta()
         self._coarser_at = self._last_alarm + SETTLED
         v = event.verdict
         self.history.append({"step": step, "time_fs": event.time_fs, "to_step": self.stepper.step_number, "substeps": substeps, "monitor": v.monitor,

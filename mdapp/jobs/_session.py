@@ -69,7 +69,8 @@ class Session:
 
     def __post_init__(self):
         if self.start.config.on_event == "rewind":
-            self.rewinder = Rewinder(self.stepper, self.watches, self.alarms, self.start.config.rewinds, int(self.start.config.seed or 0))
+            self.rewinder = Rewinder(self.stepper, self.watches, self.alarms, self.start.config.rewinds, int(self.start.config.seed or 0),
+                                     self.start.config.rewind_by)
         if self.state is not None:
             if "alarms" in self.state["watches"]:
                 self.alarms.restore(self.state["watches"]["alarms"])
@@ -161,7 +162,7 @@ def _go_back(session: Session, rewinder: Rewinder, outcome: Outcome, checkpoints
     mark = rewinder.back(event)
     to_step, substeps = session.stepper.step_number, session.stepper.substeps
     said = (f"Rewind {len(rewinder.history)} of {rewinder.limit}: back to step {to_step} ({session.stepper.time_fs / 1000:.3f} ps), on with steps of "
-            f"{session.stepper.timestep_fs / substeps:g} fs")
+            f"{session.stepper.timestep_fs / substeps:g} fs" + ("" if rewinder.by == "steps" else " and new noise"))
     EventLog(session.folder.path).write("rewind", event.step, event.time_fs, said + ".", to_step=to_step, substeps=substeps, number=len(rewinder.history),
                                         monitor=event.verdict.monitor)
     session.teller.warn(said + ".")

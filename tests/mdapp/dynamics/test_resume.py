@@ -114,6 +114,26 @@ def test_a_run_that_is_cut_twice_equals_the_uninterrupted_one(name, options):
         assert {k: v for k, v in through_a_file(whole.state()).items() if isinstance(v, str)} == {k: v for k, v in state.items() if isinstance(v, str)}
 
 
+@pytest.mark.parametrize("name, options", CASES)
+def test_a_run_that_is_cut_while_its_steps_are_halved_equals_the_uninterrupted_one(name, options):
+    """As after a rewind: from step 10 to step 30 each step is made in two parts; the cuts come at its begin, within it, and after it."""
+    def on(stepper, until):
+        while stepper.step_number < until:
+            if stepper.step_number in (10, 30):
+                stepper.refine(2 if stepper.step_number == 10 else 1)
+            stepper.step()
+        return stepper
+
+    whole = on(started(name, options), 40)
+    for cuts in ((10, 30), (11, 23), (29, 31)):
+        state = None
+        for cut in (*cuts, 40):
+            part = on(started(name, options, seed=3 if state is None else 77, state=state), cut)
+            state = through_a_file(part.state())
+            assert state["substeps"] == (2 if 10 < cut <= 30 else 1)
+        assert_same(whole.frame(), part.frame())
+
+
 def test_state_with_other_bonds_is_refused():
     state = started("nve", {"held": "bonds"}).state()
     with pytest.raises(ValueError, match="holds 4 bonds of fixed length, this run 0"):

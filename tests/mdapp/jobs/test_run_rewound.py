@@ -7,11 +7,14 @@ import pytest
 from ase.cluster import Icosahedron
 
 from mdapp.config import ResumeConfig, RunConfig
+from mdapp.dynamics import draw_momenta, ensembles
 from mdapp.jobs import _rewind
 from mdapp.jobs.resume import resume
 from mdapp.jobs.run import run
+from mdapp.simulation import ASEStepper
 from mdapp.trajectory import load_checkpoint, read_events, read_frames
 from mdapp.trajectory.thermo import read_thermo
+from toys import argon, methanol
 
 HOLED = {"structure": "ar.xyz", "potential": "ase:jobs.strangers:Holed", "temperature": 30.0, "timestep": 4.0, "every": 10, "friction": 5.0, "device": "cpu", "threads": 1}
 
@@ -74,9 +77,7 @@ def test_the_step_is_smaller_after_a_rewind_and_as_asked_once_it_is_sound_again(
 
 def test_a_step_that_is_too_long_is_halved_until_the_run_holds():
     """Without any noise: only the smaller step can help."""
-    from mdapp.dynamics import draw_momenta, ensembles
-    from mdapp.simulation import Alarms, ASEStepper, simulate
-    from toys import methanol
+    from mdapp.simulation import Alarms, simulate
 
     atoms, rng = methanol(), np.random.default_rng(1)
     atoms.set_momenta(draw_momenta(atoms, 300.0, rng))
@@ -88,6 +89,51 @@ def test_a_step_that_is_too_long_is_halved_until_the_run_holds():
             break
         rewinder.back(outcome.events[-1])
     assert outcome.reason == "finished" and rewinder.history and stepper.time_fs == 4800.0
+
+
+def test_new_noise_alone_leads_past_the_trouble_with_steps_as_they_were():
+    result = run(settings(rewinds=30, rewind_by="noise"))
+    assert result.exit_code == 0 and result.summary["rewinds"] and all(e["substeps"] == 1 for e in result.summary["rewinds"])
+    assert "new noise" in next(e["message"] for e in read_events(Path("a")) if e["kind"] == "rewind")
+
+
+def test_where_the_same_way_would_lead_to_the_same_alarm_the_run_ends_before_its_rewinds_are_used_up():
+    """Without noise a hole stays where it is, however small the steps."""
+    result = run(settings(rewinds=30, rewind_by="steps", ensemble="nve", temperature=90.0))
+    history = result.summary["rewinds"]
+    assert result.exit_code == 4 and 2 <= len(history) < 12 and history[-1]["to_step"] == history[-2]["to_step"]
+    assert run(settings(rewinds=30, ensemble="nve", temperature=70.0, steps=300, output="b")).exit_code == 0, "other directions of the momenta lead past it"
+
+
+@pytest.mark.parametrize("name", [name for name in ensembles.names() if getattr(ensembles.get(name), "deterministic", False)])
+def test_turned_momenta_keep_the_conserved_energy(name):
+    kind = ensembles.get(name)
+    atoms = argon() if kind.needs_cell else methanol()
+    rng = np.random.default_rng(1)
+    atoms.set_momenta(draw_momenta(atoms, 60.0, rng))
+    stepper = ASEStepper(atoms, kind(**({"temperature_K": 60.0} if "temperature_K" in kind.__dataclass_fields__ else {})), 0.5, rng)
+    for _ in range(10):
+        stepper.step()
+    before, bits = stepper.frame(), stepper.rng.bit_generator.state
+    stepper.turn_momenta()
+    after = stepper.frame()
+    assert after.conserved_energy == pytest.approx(before.conserved_energy, abs=1e-12) and stepper.rng.bit_generator.state != bits
+    assert np.linalg.norm(after.momenta - before.momenta) > 0.5 * np.linalg.norm(before.momenta)
+    np.testing.assert_allclose(after.momenta.sum(axis=0), 0, atol=1e-10)
+    stepper.step()
+    assert stepper.frame().conserved_energy == pytest.approx(before.conserved_energy, abs=1e-4)
+
+
+def test_every_ensemble_without_random_numbers_says_so_and_no_other():
+    for name in ensembles.names():
+        kind = ensembles.get(name)
+        atoms, rng = argon() if kind.needs_cell else methanol(), np.random.default_rng(1)
+        atoms.set_momenta(draw_momenta(atoms, 60.0, np.random.default_rng(2)))
+        before = rng.bit_generator.state
+        stepper = ASEStepper(atoms, kind(**({"temperature_K": 60.0} if "temperature_K" in kind.__dataclass_fields__ else {})), 0.5, rng)
+        for _ in range(3):
+            stepper.step()
+        assert (rng.bit_generator.state == before) == getattr(kind, "deterministic", False), name
 
 
 def test_when_rewinds_are_used_up_the_guard_ends_the_run():
