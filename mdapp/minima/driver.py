@@ -157,7 +157,7 @@ class Search:
         self._all_moves = with_scatter(moves, options)
         if options.random_start and (why := self._all_moves[SCATTER].fits(molecule)) is not None:
             raise StructureError(f"Random starts are for clusters, and this structure cannot be scattered: {why}.")
-        self.mixture = Mixture(list(moves))
+        self.mixture = Mixture(list(moves), {name: guess for name, move in moves.items() if (guess := getattr(move, "guess", None)) is not None})
         self.walkers = [Walker(k, options.threshold_eV) for k in range(options.walkers)]
         self.arrivals: Counter[int] = Counter()
         self.refused: Counter[str] = Counter()

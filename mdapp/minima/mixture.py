@@ -1,19 +1,20 @@
 """Which move pays: a bandit over the moves, by new minima per force evaluation.
 
 New minima of a move are taken for events of a Poisson process whose clock is the number of evaluations. The unknown rate has a Gamma distribution, which
-begins at one event in `PRIOR_EVALUATIONS` and forgets the past slowly, because a search exhausts what a move can find. Before each hop a rate is drawn for each
+begins at one event in `PRIOR_EVALUATIONS`, or at `PRIOR_EVENTS` events at the rate that a move is known for (its `guess`), and forgets the past slowly, because a search exhausts what a move can find. Before each hop a rate is drawn for each
 move, and the largest wins (Thompson sampling): moves that pay are used more, and no move is given up before it has been tried.
 
 W. R. Thompson, Biometrika 25, 285 (1933); D. Russo et al., A Tutorial on Thompson Sampling, Found. Trends Mach. Learn. 11, 1 (2018).
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 PRIOR_NEW, PRIOR_EVALUATIONS = 1.0, 200.0
+PRIOR_EVENTS = 3.0  # a move that disappoints is given up after some ten hops
 CHEAPEST = 20  # evaluations that a hop counts for at least: one that ends before the first has brought nothing either
 MEMORY = 60_000.0  # evaluations of one move after which 63 % of what it taught is forgotten
 
@@ -35,16 +36,26 @@ class Arm:
 
 
 class Mixture:
-    """The moves of a search and what each has brought."""
+    """The moves of a search and what each has brought.
 
-    def __init__(self, names: Sequence[str]):
+    Parameters
+    ----------
+    guesses : evaluations that a new minimum costs by a move, before anything is known of the molecule.
+    """
+
+    def __init__(self, names: Sequence[str], guesses: Mapping[str, float] | None = None):
         if not names:
             raise ValueError("A search needs at least one move.")
         self.arms = {name: Arm() for name in names}
+        guesses = guesses or {}
+        self._prior = {name: (PRIOR_EVENTS, PRIOR_EVENTS * guesses[name]) if name in guesses else (PRIOR_NEW, PRIOR_EVALUATIONS) for name in names}
 
     def choose(self, rng: np.random.Generator) -> str:
         """The move of the next hop."""
-        rates = {name: rng.gamma(PRIOR_NEW + arm.new) / (PRIOR_EVALUATIONS + arm.evaluations) for name, arm in self.arms.items()}
+        rates = {}
+        for name, arm in self.arms.items():
+            new, evaluations = self._prior[name]
+            rates[name] = rng.gamma(new + arm.new) / (evaluations + arm.evaluations)
         return max(rates, key=lambda name: rates[name])
 
     def learn(self, name: str, is_new: bool, evaluations: int) -> None:

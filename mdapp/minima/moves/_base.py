@@ -40,7 +40,7 @@ class Here:
 
 
 class Move(Protocol):
-    """A frozen dataclass: the options, with units in their names."""
+    """A frozen dataclass: the options, with units in their names. It may have a `guess`: the evaluations that a new minimum costs by it, at first sight."""
 
     name: ClassVar[str]
     acceptance: ClassVar[Acceptance]  # by the walker's falling and rising threshold (Goedecker), or by Metropolis at `temperature_K`

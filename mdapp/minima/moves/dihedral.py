@@ -29,6 +29,7 @@ class Dihedral:
     """Its strength is the mean number of bonds that are turned at once."""
 
     acceptance: ClassVar[Acceptance] = "threshold"
+    guess: ClassVar[float] = 40.0  # evaluations that a new minimum costs, at first sight (Ac-Ala3-NHMe)
     bonds: float = 1.5  # turned at once, on average, at first
     most_bonds: float = 6.0
     smallest_deg: float = 30.0  # of a turn; smaller ones fall back

@@ -27,6 +27,7 @@ class MinimaHopping:
     """Its strength is the temperature that the kinetic energy stands for, K."""
 
     acceptance: ClassVar[Acceptance] = "threshold"
+    guess: ClassVar[float] = 120.0  # evaluations that a new minimum costs, at first sight (Ac-Ala3-NHMe)
     temperature_K: float = 800.0  # at first
     coldest_K: float = 50.0
     hottest_K: float = 4000.0

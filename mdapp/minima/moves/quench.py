@@ -25,6 +25,7 @@ class Quench:
     """Its strength is the temperature of the thermostat, K."""
 
     acceptance: ClassVar[Acceptance] = "threshold"
+    guess: ClassVar[float] = 250.0  # evaluations that a new minimum costs, at first sight (Ac-Ala3-NHMe)
     temperature_K: float = 800.0  # at first
     coldest_K: float = 100.0
     hottest_K: float = 3000.0
