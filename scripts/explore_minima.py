@@ -1,8 +1,9 @@
 """Which minima does the shipped potential have that its reference has too? The question of the So3krates paper, asked of small peptides.
 
+    python scripts/explore_minima.py question                   search, then reference, an hour at most together
+    python scripts/explore_minima.py search                     Ac-Ala3-NHMe: until 1,000 distinct minima are known
+    python scripts/explore_minima.py reference --sample 200     relax a random sample of them with GFN2-xTB: how far they move, in which order they lie
     python scripts/explore_minima.py dipeptide                  Ac-Ala-NHMe: the named basins, saddles between them, populations
-    python scripts/explore_minima.py search                     Ac-Ala3-NHMe: until 1,000 distinct minima are known, an hour at most
-    python scripts/explore_minima.py reference --sample 200     relax a sample of them with GFN2-xTB: how far they move, in which order they lie
     python scripts/explore_minima.py table                      what there is so far
 
 Everything goes on where it was when it is called again: searches from their hops, saddles pair by pair, the reference structure by structure. The work is under
@@ -19,11 +20,14 @@ import json
 import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _bench import RESULTS, SCRATCH, environment, table
+from ase import Atoms
 from ase.io import write
 
 from mdapp.config import AnalyseConfig, MinimaConfig, ResumeConfig
@@ -91,37 +95,56 @@ def dipeptide(asked: argparse.Namespace) -> None:
                                              "lowest_barrier_eV": found["barriers_eV"][0] if found["barriers_eV"] else ""})
 
 
-def reference(asked: argparse.Namespace) -> None:
-    """Relax a sample of the minima with GFN2-xTB and compare; goes on where it was."""
-    from tblite.ase import TBLite
-
+def reference(asked: argparse.Namespace, seconds: float) -> None:
+    """Relax a random sample of the minima with GFN2-xTB, each process one at a time, and compare; goes on where it was."""
     from mdapp.minima.library import Library
-    from mdapp.relax import BatchOptions, relax_batch
-    from potentials.calculator import batch_evaluator
 
     folder = asked.folder / f"{PEPTIDES['AAA']}-minima"
     done_file = asked.folder / "reference.jsonl"
     with Library(folder, "r") as library:
-        order = library.by_energy()
-        # evenly over the ranks, the ends included; a library that has grown gives another sample, in which what is done stays done
-        sample = order[np.unique(np.linspace(0, len(order) - 1, min(asked.sample, len(order))).round().astype(int))]
-        done = {row["minimum"]: row for row in read_lines(done_file)}
-        left = [int(k) for k in sample if int(k) not in done]
-        evaluate = batch_evaluator(TBLite(method="GFN2-xTB", verbosity=0, accuracy=0.1))
-        begin = time.monotonic()
-        with open(done_file, "a", encoding="utf-8") as out:
-            for index, end in relax_batch((library.atoms(k) for k in left), evaluate, BatchOptions(fmax=0.01, steps=500), in_flight=1):
-                k = left[index]
-                x = library.positions()[k]
-                row = {"minimum": k, "energy_eV": float(library.energies()[k]), "reference_eV": end.energy, "converged": end.converged, "steps": end.n_steps,
-                       "moved_A": library.identity.distance(x, end.atoms.positions), "positions": end.atoms.positions.round(6).tolist()}
-                out.write(json.dumps(row) + "\n")
-                out.flush()
-                print(f"{len(done) + index + 1}/{len(sample)}  minimum {k}: moved {row['moved_A']:.3f} Å in {end.n_steps} steps, {end.reason}  "
-                      f"{(time.monotonic() - begin) / (index + 1):.1f} s each", flush=True)
-                if asked.hours and time.monotonic() - begin > 3600 * asked.hours:
-                    break
-        compare(asked, library, [row for row in read_lines(done_file) if row["converged"]])
+        sample = np.random.default_rng(asked.seed).permutation(len(library))[: asked.sample].tolist()
+        known = [row for row in read_lines(done_file) if fits(row, library)]
+        left = [k for k in sample if k not in {row["minimum"] for row in known}]
+        begin, count = time.monotonic(), len(sample) - len(left)
+        workers = ProcessPoolExecutor(asked.threads, mp_context=get_context("spawn"), initializer=alone)
+        jobs = {workers.submit(referred, library.atoms(k)): k for k in left}
+        try:
+            with open(done_file, "a", encoding="utf-8") as out:
+                for job in as_completed(jobs, timeout=max(seconds, 1.0)):
+                    k, end = jobs[job], job.result()
+                    row = {"minimum": k, "energy_eV": float(library.energies()[k]), **end, "moved_A": library.identity.distance(library.positions()[k], np.array(end["positions"]))}
+                    out.write(json.dumps(row) + "\n")
+                    out.flush()
+                    count += 1
+                    print(f"{count}/{len(sample)}  minimum {k}: moved {row['moved_A']:.3f} Å in {row['steps']} steps{'' if row['converged'] else ', not converged'}  "
+                          f"{(time.monotonic() - begin) / (count - len(sample) + len(left)):.1f} s each", flush=True)
+        except TimeoutError:
+            print(f"The time is up: {count} of {len(sample)}; the same call goes on.")
+        finally:
+            workers.shutdown(cancel_futures=True)
+        compare(asked, library, [row for row in read_lines(done_file) if fits(row, library) and row["converged"]])
+
+
+def fits(row: dict[str, Any], library: Any) -> bool:
+    """Is this of the library's minima, and not of another search's in the same folder?"""
+    k = row["minimum"]
+    return k < len(library) and abs(row["energy_eV"] - library.energies()[k]) < 1e-6
+
+
+def alone() -> None:
+    """One thread a process."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
+
+def referred(atoms: Atoms) -> dict[str, Any]:
+    """Where GFN2-xTB takes a structure."""
+    from tblite.ase import TBLite
+
+    from mdapp.relax import relax
+
+    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0, accuracy=0.1)
+    end = relax(atoms, "internal", fmax=0.01, steps=500)
+    return {"reference_eV": end.energy, "converged": end.converged, "steps": end.n_steps, "positions": end.atoms.positions.round(6).tolist()}
 
 
 def compare(asked: argparse.Namespace, library: Any, rows: list[dict[str, Any]]) -> None:
@@ -198,11 +221,11 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=["dipeptide", "search", "reference", "table"])
+    parser.add_argument("what", choices=["question", "search", "reference", "dipeptide", "table"])
     parser.add_argument("--folder", type=Path, default=SCRATCH / "explore")
     parser.add_argument("--potential", default=POTENTIAL)
     parser.add_argument("--minima", type=int, default=1000, help="search: end at so many")
-    parser.add_argument("--hours", type=float, default=1.0, help="search and reference: end after so long")
+    parser.add_argument("--hours", type=float, default=1.0, help="end after so long; question: of both, the search at most two thirds of it")
     parser.add_argument("--hops", type=int, default=600, help="dipeptide: end after so many")
     parser.add_argument("--saddles", type=int, default=60, help="dipeptide: pairs of minima between which saddles are looked for")
     parser.add_argument("--sample", type=int, default=200, help="reference: minima to relax")
@@ -214,12 +237,22 @@ def main(words: list[str] | None = None) -> None:
     asked = parser.parse_args(words)
     os.environ.setdefault("OMP_NUM_THREADS", str(asked.threads))
     asked.folder.mkdir(parents=True, exist_ok=True)
+    begin, seconds = time.monotonic(), 3600 * asked.hours
     if asked.what == "search":
-        search("AAA", asked, asked.minima, 3600 * asked.hours)
+        search("AAA", asked, asked.minima, seconds)
+    elif asked.what == "question":
+        folder = asked.folder / f"{PEPTIDES['AAA']}-minima"
+        finished = folder / "summary.json"
+        if not (finished.exists() and json.loads(finished.read_text())["verdict"] == "finished"):
+            search("AAA", asked, asked.minima, 2 / 3 * seconds)
+        if json.loads(finished.read_text())["verdict"] != "finished":
+            print("The search was stopped; the same call goes on.")
+            return
+        reference(asked, seconds - (time.monotonic() - begin))
     elif asked.what == "dipeptide":
         dipeptide(asked)
     elif asked.what == "reference":
-        reference(asked)
+        reference(asked, seconds)
     else:
         rows = read_csv(RESULTS / "explore_minima.csv")
         print(table([[r["question"], r["molecule"], r["number"], r["value"]] for r in rows], ["question", "molecule", "number", "value"]) if rows else "nothing yet")
