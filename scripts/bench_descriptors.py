@@ -1,20 +1,21 @@
 """Atomic environment vectors and their forces: ours beside TorchANI's, the same functions on the same structures.
 
-    python scripts/bench_descriptors.py [--repeats N] [--dtype float32] [--csv scripts/results/descriptors.csv]
+    python scripts/bench_descriptors.py [--repeats N] [--dtype float32] [--dry]
 
 Both run on one thread of a CPU with pairs found beforehand, so that no neighbour search is timed; TorchANI gets its own list of pairs in
 its own form. Timed is what a step of dynamics needs: the vectors, and the gradient of a fixed sum of them to the positions. The values of
-both are compared before anything is timed. TorchANI is not a dependency: without it, our column stands alone.
+both are compared before anything is timed. Calls of both take turns, and the shortest of each counts. Rows go to results/descriptors.csv.
+TorchANI is not a dependency: without it, our column stands alone.
 """
 from __future__ import annotations
 
 import argparse
-import csv
 import time
-from pathlib import Path
+from importlib.metadata import version
 
 import numpy as np
 import torch
+from _bench import append_row, say_where
 from ase import Atoms
 from ase.build import molecule
 
@@ -65,7 +66,6 @@ def our_pass(atoms: Atoms, dtype: torch.dtype, module: SymmetryFunctions, weight
 def torchani_pass(atoms: Atoms, dtype: torch.dtype, weights: torch.Tensor):
     """The same by TorchANI, or None where it is not installed."""
     try:
-        import torchani
         from torchani.aev import AEVComputer
         from torchani.neighbors import AllPairs
     except ImportError:
@@ -76,7 +76,6 @@ def torchani_pass(atoms: Atoms, dtype: torch.dtype, weights: torch.Tensor):
     with torch.no_grad():
         found = AllPairs()(RADIAL["cutoff"], species, positions)
     i, j = found.indices
-    assert torchani.__version__
 
     def run() -> tuple[torch.Tensor, torch.Tensor]:
         vectors = positions[0].index_select(0, j) - positions[0].index_select(0, i)
@@ -100,31 +99,26 @@ def milliseconds(runs, repeats: int) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--repeats", type=int, default=20)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--repeats", type=int, default=100, help="of the smallest system; larger ones take fewer")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--dry", action="store_true", help="print, and keep no row")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    dtype, module, rows = getattr(torch, options.dtype), ours(), []
+    dtype, module, where = getattr(torch, options.dtype), ours(), say_where(threads=1, seed=0)
     for name, atoms in systems().items():
         weights = torch.randn(len(atoms), module.count(1), dtype=dtype, generator=torch.Generator().manual_seed(0))
         mine, theirs = our_pass(atoms, dtype, module.to(dtype), weights), torchani_pass(atoms, dtype, weights)
-        found = milliseconds([run for run in (mine, theirs) if run is not None], options.repeats)
-        row = {"system": name, "dtype": options.dtype, "ours_ms": round(found[0], 3)}
+        row = {"system": name, "dtype": options.dtype, "torchani": "", "torchani_ms": "", "largest_difference": "", "largest_gradient_difference": ""}
         if theirs is not None:
             (G, f), (G_ani, f_ani) = mine(), theirs()
-            row |= {
-                "torchani_ms": round(found[1], 3), "largest_difference": f"{float((G - G_ani).detach().abs().max()):.1e}",
-                "largest_gradient_difference": f"{float((f - f_ani).abs().max()):.1e}",
-            }  # fmt: skip
-        rows.append(row)
+            row |= {"torchani": version("torchani"), "largest_difference": f"{float((G - G_ani).detach().abs().max()):.1e}",
+                    "largest_gradient_difference": f"{float((f - f_ani).abs().max()):.1e}"}  # fmt: skip
+        found = milliseconds([run for run in (mine, theirs) if run is not None], max(options.repeats * 9 // len(atoms), 10))
+        row |= {"ours_ms": round(found[0], 3)} | ({} if theirs is None else {"torchani_ms": round(found[1], 3), "ours_over_torchani": round(found[0] / found[1], 3)})
         print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-    if options.csv:
-        with options.csv.open("w", newline="") as file:
-            table = csv.DictWriter(file, list(rows[0]))
-            table.writeheader()
-            table.writerows(rows)
+        if not options.dry:
+            append_row("descriptors", {**where, **row, "ours_over_torchani": row.get("ours_over_torchani", "")})
 
 
 if __name__ == "__main__":
