@@ -142,8 +142,8 @@ class PotentialCalculator(Calculator):
             moment = atoms.copy()
             later["forces_spread"] = lambda: self._spread_of_heads(moment)
         if self.potential.domain is not None:
-            still = atoms.copy()
-            later["domain_distance"] = lambda: self._distances(still)
+            still, features = atoms.copy(), r.outputs.features
+            later["domain_distance"] = lambda: self._distances(still, features)
         self.results = LazyResults(results, later) if later else results
         self._seen = (positions, cell, system)
         self.atoms = atoms
@@ -152,13 +152,13 @@ class PotentialCalculator(Calculator):
         """Disagreement of a shallow ensemble on the force of each atom, (n_atoms,), eV/Å."""
         return self._spread(graph_for(atoms, self.potential).to(self.evaluator.device)).cpu().numpy()
 
-    def _distances(self, atoms: Atoms) -> np.ndarray:
-        """Distance of each atom from the training set, (n_atoms,)."""
-        graph = graph_for(atoms, self.potential).to(self.evaluator.device)
+    def _distances(self, atoms: Atoms, features: torch.Tensor | None) -> np.ndarray:
+        """Distance of each atom from the training set, (n_atoms,); by features that the evaluation gave, or made for it."""
         with torch.no_grad():
-            features = self.potential.atomic_features(graph)
+            if features is None:
+                features = self.potential.atomic_features(graph_for(atoms, self.potential).to(self.evaluator.device))
             assert features is not None, "a potential with a training domain has features"
-            return self.potential.domain.distances(features, graph.numbers).cpu().numpy()
+            return self.potential.domain.distances(features, torch.as_tensor(atoms.numbers, device=features.device)).cpu().numpy()
 
     def reset(self) -> None:
         super().reset()

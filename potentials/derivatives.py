@@ -116,5 +116,5 @@ def _detached(outputs: Outputs) -> Outputs:
     terms = {name: e.detach() for name, e in outputs.terms.items()}
     return Outputs(
         outputs.energies.detach(), terms, cut(outputs.charges), cut(outputs.hirshfeld_ratios), cut(outputs.extrapolation), cut(outputs.forces),
-        cut(outputs.head_energies),
+        cut(outputs.features), cut(outputs.head_energies),
     )

@@ -27,6 +27,7 @@ class Outputs:
     hirshfeld_ratios: Tensor | None = None  # (n_atoms,)
     extrapolation: Tensor | None = None  # (n_atoms, 2): descriptors outside the range of the training data, and the farthest one in ranges
     forces: Tensor | None = None  # (n_atoms, 3), eV/Å, of a potential that is not conservative and says its forces itself
+    features: Tensor | None = None  # (n_atoms, n_features), as `atomic_features` gives them, of a potential that holds its training domain
     head_energies: Tensor | None = None  # (n_atoms, n_heads), eV, everything included, of a potential with several heads; `energies` is their mean
 
 

@@ -31,11 +31,13 @@ class Calibration:
     area_scaled: float
     scale: float  # by which spreads are to be multiplied
     spearman: float  # of the spread with the absolute error
+    finds_worst: float | None  # area under the receiver's curve: does the spread find the tenth of largest errors?
     n: int
 
     @property
     def summary(self) -> dict[str, Any]:
-        return {"miscalibration_area": self.area, "miscalibration_area_scaled": self.area_scaled, "scale": self.scale, "spearman": self.spearman, "values": self.n}
+        return {"miscalibration_area": self.area, "miscalibration_area_scaled": self.area_scaled, "scale": self.scale, "spearman": self.spearman,
+                "auroc_worst_tenth": self.finds_worst, "values": self.n}
 
 
 def calibration(errors: np.ndarray, spreads: np.ndarray) -> Calibration | None:
@@ -55,7 +57,8 @@ def calibration(errors: np.ndarray, spreads: np.ndarray) -> Calibration | None:
     half = np.random.default_rng(0).random(len(z)) < 0.5  # drawn, for neighbours in a file are alike
     scale = float(np.sqrt(np.mean(np.square(z[half])))) if half.any() else 1.0
     observed, scaled = _shares(z), _shares(z[~half] / max(scale, 1e-300))
-    return Calibration(LEVELS, observed, scaled, _area(observed), _area(scaled), scale, spearman(spreads, np.abs(errors)), len(z))
+    return Calibration(LEVELS, observed, scaled, _area(observed), _area(scaled), scale, spearman(spreads, np.abs(errors)), finds_worst(spreads, errors),
+                       len(z))
 
 
 def binned(errors: np.ndarray, spreads: np.ndarray, bins: int = 15) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +74,26 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
     a, b = _ranks(x), _ranks(y)
     spread = a.std() * b.std()
     return float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread > 0 else 0.0
+
+
+def auroc(doubts: np.ndarray, bad: np.ndarray) -> float | None:
+    """Probability that one drawn from the bad is doubted more than one drawn from the rest, ties by half: 0.5 says nothing, 1 parts them; None without both.
+
+    Parameters
+    ----------
+    doubts : (n,).
+    bad : (n,) bool.
+    """
+    n_bad, n_rest = int(bad.sum()), int((~bad).sum())
+    if not n_bad or not n_rest:
+        return None
+    return float((_ranks(doubts)[bad].sum() - n_bad * (n_bad + 1) / 2) / (n_bad * n_rest))
+
+
+def finds_worst(doubts: np.ndarray, errors: np.ndarray, share: float = 0.1) -> float | None:
+    """`auroc` of the doubts for the share of largest errors."""
+    size = np.abs(errors)
+    return auroc(np.asarray(doubts), size > np.quantile(size, 1 - share)) if len(size) else None
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:

@@ -131,7 +131,7 @@ class ByPotential:
         else:
             r = energy_forces_stress(self.potential, graph, forces=forces, stress=stress)  # type: ignore[assignment]
         if self.doubts and self.potential.domain is not None:
-            said["domain_distance"] = _distances(self.potential, graph)
+            said["domain_distance"] = _distances(self.potential, graph, r.outputs.features)
         charges = None if r.outputs.charges is None else r.outputs.charges.detach().double()
         dipole = None if charges is None or periodic else sum_over_atoms(charges[:, None] * graph.positions, graph)
         energy, *rest = (None if x is None else x.detach().double().cpu().numpy() for x in (r.energy, r.forces, r.stress, charges, dipole))
@@ -185,11 +185,11 @@ class ByCalculator:
             return None
 
 
-def _distances(potential: Potential, graph: Any) -> np.ndarray:
+def _distances(potential: Potential, graph: Any, features: Any) -> np.ndarray:
     """Distance of each atom from the training set, (n_atoms,)."""
     import torch
 
     with torch.no_grad():
-        features = potential.atomic_features(graph)
+        features = potential.atomic_features(graph) if features is None else features
         assert features is not None, "a potential with a training domain has features"
         return potential.domain.distances(features, graph.numbers).cpu().numpy()

@@ -154,9 +154,10 @@ class BehlerParrinello(Potential):
         return self._outputs_of(self._descriptors_by_element(graph), graph)
 
     def _outputs_of(self, found: list[tuple[Tensor | None, Tensor]], graph: AtomicGraph) -> Outputs:
-        parts, outside, atoms = [], [], []
+        parts, outside, atoms, scaled = [], [], [], []
         for (chosen, G), scaling, network in zip(found, self._scalings, self.networks.values()):
-            parts.append(network(scaling(G)))
+            scaled.append(scaling(G))
+            parts.append(network(scaled[-1]))
             with torch.no_grad():
                 beyond = scaling.overshoot(G.detach())
                 outside.append(torch.stack([(beyond > 0).sum(1).to(G.dtype), beyond.amax(1)], 1))
@@ -165,12 +166,16 @@ class BehlerParrinello(Potential):
         e = e.double() * self.energy_unit  # (n_atoms, n_heads)
         terms = {"network": mean_of_heads(e), "elements": self.element_energies(graph.numbers)}
         energies = terms["network"] + terms["elements"]
-        return Outputs(energies, terms, extrapolation=extrapolation, head_energies=with_other_terms(e, energies))
+        features = self._widened(scaled, atoms, graph.n_atoms) if self.domain is not None else None
+        return Outputs(energies, terms, extrapolation=extrapolation, features=features, head_energies=with_other_terms(e, energies))
 
     def atomic_features(self, graph: AtomicGraph) -> Tensor:
-        found = [(chosen, scaling(G)) for (chosen, G), scaling in zip(self._descriptors_by_element(graph), self._scalings)]
-        wide = [torch.nn.functional.pad(G, (0, self.n_descriptors - G.shape[1])) for _, G in found]
-        return _in_order(wide, [chosen for chosen, _ in found], graph.n_atoms)
+        found = self._descriptors_by_element(graph)
+        return self._widened([scaling(G) for (_, G), scaling in zip(found, self._scalings)], [chosen for chosen, _ in found], graph.n_atoms)
+
+    def _widened(self, scaled: list[Tensor], atoms: list[Tensor | None], n_atoms: int) -> Tensor:
+        """Descriptors of each element's atoms as those of all atoms in their order, filled up with zeros: (n_atoms, n_descriptors)."""
+        return _in_order([torch.nn.functional.pad(G, (0, self.n_descriptors - G.shape[1])) for G in scaled], atoms, n_atoms)
 
     @property
     def n_descriptors(self) -> int:

@@ -187,7 +187,8 @@ class So3krates(Potential):
                 terms["dispersion"] = self.dispersion(ratios, far, graph).double()
         terms["elements"] = self.element_energies(graph.numbers)
         energies = torch.stack(list(terms.values())).sum(0)
-        return Outputs(energies, terms, charges, ratios, head_energies=with_other_terms(e, energies))
+        features = x if self.domain is not None else None
+        return Outputs(energies, terms, charges, ratios, features=features, head_energies=with_other_terms(e, energies))
 
     def geometry(self, graph: AtomicGraph) -> Geometry:
         """Distances, radial basis, cutoff function and harmonics of the pairs, in the network's precision."""

@@ -21,7 +21,7 @@ from potentials.runtime.tracing import graph_of_tensors, tensors_of
 
 TERM = "term "
 WHOLE = ("energy", "energies", "forces", "stress")
-PARTS = ("charges", "hirshfeld_ratios", "extrapolation", "head_energies")
+PARTS = ("charges", "hirshfeld_ratios", "extrapolation", "features", "head_energies")
 
 LEAST = 2  # sizes 0 and 1 are special to a tracer
 LENGTHS = ("n", "n", "n", None, "e", "e", "e", None, None, "f", "f", "f")  # of `tensors_of`: atoms, directed pairs, long-range pairs

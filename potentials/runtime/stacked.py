@@ -34,6 +34,7 @@ def stacked(members: Sequence[Potential]) -> Potential | None:
     if getattr(type(members[0]), "name", None) not in KNOWN or any(type(p) is not type(members[0]) for p in members):
         return None
     joined = copy.deepcopy(members[0])
+    joined.domain = None  # of one member
     for name, module in list(joined.named_modules()):
         twins = [p.get_submodule(name) for p in members]
         if type(module) is SplineBasis and any(not torch.equal(module.coefficients, t.coefficients) for t in twins):

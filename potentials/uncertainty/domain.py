@@ -62,8 +62,8 @@ class Domain:
         found = torch.full((len(numbers),), torch.inf, dtype=torch.float64, device=features.device)
         for k, z in enumerate(self.numbers.tolist()):
             chosen = torch.nonzero(numbers == z)[:, 0]
-            away = features.index_select(0, chosen).double() - self.mean[k].double()
-            found[chosen] = (away @ self.whitening[k].double()).norm(dim=1) / float(self.edge[k])
+            mean, whitening = (x[k].to(features.device).double() for x in (self.mean, self.whitening))
+            found[chosen] = ((features.index_select(0, chosen).double() - mean) @ whitening).norm(dim=1) / float(self.edge[k])
         return found
 
     def to(self, device: torch.device | str) -> Domain:

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mdapp.analysis.calibration import binned, calibration, spearman
+from mdapp.analysis.calibration import auroc, binned, calibration, finds_worst, spearman
 
 
 def drawn(n=20_000, factor=1.0, seed=0):
@@ -51,3 +51,13 @@ def test_bins_hold_equally_many_values_by_rising_spread():
     spread, error = binned(errors, spreads, 10)
     assert len(spread) == 10 and np.all(np.diff(spread) > 0)
     assert error == pytest.approx(spread, rel=0.2)  # 300 values a bin: 4 % of a width, four times over
+
+
+def test_the_area_under_the_receivers_curve_is_the_share_of_pairs_in_order():
+    rng = np.random.default_rng(1)
+    doubts, bad = rng.integers(0, 6, 60).astype(float), rng.random(60) < 0.3
+    pairs = [(a > b) + 0.5 * (a == b) for a in doubts[bad] for b in doubts[~bad]]
+    assert auroc(doubts, bad) == pytest.approx(np.mean(pairs))
+    assert auroc(np.array([1.0, 2, 3]), np.array([False, False, True])) == 1.0 and auroc(doubts, np.zeros(60, bool)) is None
+    errors = rng.normal(size=500)
+    assert finds_worst(np.abs(errors), errors) == 1.0 and 0.4 < finds_worst(rng.random(500), errors) < 0.6 and finds_worst(np.zeros(0), np.zeros(0)) is None

@@ -102,6 +102,21 @@ def test_a_file_keeps_the_domain_and_a_run_reads_it(tmp_path):
     assert load_potential(tmp_path / "without.pt").domain is None
 
 
+@pytest.mark.parametrize("name", ["so3krates", "behler-parrinello"])
+def test_features_come_with_the_energy_where_there_is_a_domain(name):
+    """So that a distance costs no evaluation of its own."""
+    potential, atoms = small(name), water(1)
+    graph = graph_for(atoms, potential)
+    assert potential.outputs(graph).features is None
+    potential.domain = domain_of(potential, [graph_for(water(k), potential) for k in range(4)])
+    torch.testing.assert_close(potential.outputs(graph).features, potential.atomic_features(graph))
+    atoms.calc = PotentialCalculator(potential)
+    atoms.get_forces()
+    potential.atomic_features = None  # nobody asks for them again
+    known = potential.domain.distances(potential.outputs(graph).features, graph.numbers)
+    np.testing.assert_allclose(atoms.calc.results["domain_distance"], known.detach(), rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     "spoil, match",
     [
