@@ -43,9 +43,9 @@ class LearnConfig:
     members: int = 4  # 1 where it has several heads (energy_heads): they are the committee then
     begin_from: str | None = None  # a potential file, or the name of a shipped one, from which the members of the first round are fine-tuned; else from nothing
     energy_heads: int | None = None  # so many last layers for it: members are then shallow ensembles, and one is enough
-    jitter: float = 0.02  # of its weights, in their root mean square, so that members begin apart
+    jitter: float = 0.01  # of its weights, in their root mean square, so that members begin apart; their spread is then about what so few labels leave unknown
     rounds: int = 10  # at most
-    first: int = 20  # labels of the first round, where no data are given
+    first: int = 20  # labels of the first round, where no data are given: of dynamics with `begin_from`, or start structures, thrown off
     first_rattle: float = 0.1  # Å, by which start structures are thrown off for them
     first_held_out: int = 10  # more of these are held out, where no held-out files are given
     labels: int = 20  # of each later round, at most

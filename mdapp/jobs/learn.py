@@ -156,18 +156,29 @@ class _Loop:
         return row
 
     def _first(self, here: Path) -> None:
-        """Configurations of the first round and those that are held out: start structures, thrown off."""
-        c = self.config
-        rng = np.random.default_rng([c.seed, 999_983])
-        if not c.held_out_files and not (self.folder.path / HELD_OUT).exists():
-            thrown = [_thrown(self.starts[k % len(self.starts)], c.first_rattle, rng) for k in range(c.first_held_out)]
-            source = self.folder.path / "held-out-unlabelled.extxyz"
-            write_structures(source, thrown)
+        """Configurations of the first round and those that are held out: where the potential that it begins from comes to, or start structures, thrown off."""
+        c, source, chosen = self.config, self.folder.path / "held-out-unlabelled.extxyz", here / "chosen.extxyz"
+        n_out, n_first = 0 if c.held_out_files else c.first_held_out, 0 if c.given else c.first
+        if (n_out and not source.exists()) or (n_first and not chosen.exists()):
+            some = self._first_structures(here, n_out + n_first)  # the same whatever a kill has left
+            for path, part in ((source, some[:n_out]), (chosen, some[n_out:])):
+                if part and not path.exists():
+                    write_structures(path, part)
+        if n_out and not (self.folder.path / HELD_OUT).exists():
             if not self._label(source, self.folder.path / HELD_OUT):
                 raise StructureError(f"{c.calculator} could label none of the held-out structures; see {self.folder.path / 'held-out.failed.csv'}.")
-        if not c.given and not (here / "chosen.extxyz").exists():
-            rng = np.random.default_rng([c.seed, 999_979])
-            write_structures(here / "chosen.extxyz", [_thrown(self.starts[k % len(self.starts)], c.first_rattle, rng) for k in range(c.first)])
+
+    def _first_structures(self, here: Path, n: int) -> list[Atoms]:
+        """In an order drawn at random; filled up with start structures, thrown off, where dynamics came to fewer."""
+        c, found = self.config, []
+        rng = np.random.default_rng([c.seed, 999_983])
+        if c.begin_from is not None:
+            from mdapp.jobs._learn_explore import explore, unbroken
+
+            explored = unbroken(explore(c, self.starts, [Path(c.begin_from)], here / "before", 999_983, self.stop))
+            self._go_on()
+            found = [explored.found[k] for k in rng.permutation(len(explored.found))[:n]]
+        return found + [_thrown(self.starts[k % len(self.starts)], c.first_rattle, rng) for k in range(n - len(found))]
 
     def _label(self, source: Path, target: Path) -> list[Atoms]:
         """The labels of a file of configurations; those that failed are left behind."""
