@@ -118,7 +118,18 @@ def argon() -> System:
         atoms.calc = LennardJonesBox()
         return atoms
 
-    return System("argon", build, np.arange(32), 5.0, (40.0, 50.0), (1500.0, 1900.0), 20_000, 5.0, 200.0)
+    return System("argon", build, np.arange(32), 5.0, (40.0, 46.0), (1500.0, 1900.0), 20_000, 5.0, 200.0)
+
+
+def liquid() -> System:
+    """The same atoms without order, at three times the temperature: a dense fluid, in which an atom leaves its neighbours within some picoseconds."""
+    def build() -> Atoms:
+        atoms = bulk("Ar", "fcc", a=5.9, cubic=True) * (2, 2, 2)
+        atoms.rattle(0.7, seed=3)
+        atoms.calc = LennardJonesBox()
+        return atoms
+
+    return System("liquid", build, np.arange(32), 5.0, (130.0, 145.0), (2500.0, 3100.0), 20_000, 5.0, 200.0)
 
 
 def water(n_molecules: int = 4) -> System:

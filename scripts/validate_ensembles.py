@@ -4,18 +4,14 @@ Every ensemble that is installed is run on cheap systems and held to statistical
 Shirts, PLoS ONE 13, e0202764 (2018)): mean and width of the kinetic energy, equipartition, the ratio of two temperatures and of two pressures; and
 NVE and the constants of motion to their order in the time step, reversibility and drift. Prints a table; adds it to results/validate_ensembles.csv.
 
-    python scripts/validate_ensembles.py [--systems argon,water,dipeptide,peptide] [--only 'nvt-*'] [--length 1.0] [--short]
+    python scripts/validate_ensembles.py [--systems argon,liquid,water,dipeptide,peptide] [--only 'nvt-*'] [--length 1.0] [--short]
 
-A table is made in as many parts as one likes: what it holds already, of the same length, is not run again.
+A table is made in as many parts as one likes: what it holds already, of the same length or more, is not run again, unless a figure came out as no number (too
+few independent samples for a verdict). New figures of an ensemble and a system take the place of old ones.
 """
 from __future__ import annotations
 
 import argparse
-import contextlib
-import csv
-import io
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -26,8 +22,10 @@ import numpy as np
 from ase import units
 from ase.optimize import FIRE
 
-from _bench import RESULTS, append_row, say_where, table
-from _ensemble_systems import System, argon, dipeptide, peptide, water
+from _bench import say_where, table
+from _ensemble_systems import System, argon, dipeptide, liquid, peptide, water
+from _ensemble_table import Row, judged, keep
+from _physical_validation import physical_validation, quietly
 from mdapp.dynamics import degrees_of_freedom_of, draw_momenta, ensembles
 from mdapp.dynamics._stepper import ASEStepper
 from mdapp.observables import volume
@@ -39,22 +37,6 @@ DRIFT = 1.0  # meV per atom and ns, double precision
 DRIFT_EXTENDED = 2.0
 INDEPENDENT = 16  # runs from momenta of their own, for equipartition
 EVERY = 10  # steps between two samples
-
-
-@dataclass(frozen=True)
-class Row:
-    """One figure against its limit."""
-
-    ensemble: str
-    system: str
-    test: str
-    figure: float
-    unit: str
-    limit: float
-
-    @property
-    def verdict(self) -> str:
-        return "pass" if np.isfinite(self.figure) and abs(self.figure) <= self.limit else "FAIL"
 
 
 @dataclass(frozen=True)
@@ -131,29 +113,6 @@ def data_of(name: str, system: System, series: Series, temperature_K: float, pre
 def _velocities_for_pv(series: Series, masses: np.ndarray) -> np.ndarray:
     """In Å/fs scaled so that m v² / 2, which physical_validation takes for kJ/mol in nm/ps and amu, is the kinetic energy of ours."""
     return series.momenta / masses[None, :, None] * units.fs
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """physical_validation and pymbar speak at length; what they find is in what they return."""
-    logging.getLogger("pymbar").setLevel(logging.ERROR)
-    logging.getLogger("pymbar.timeseries").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def physical_validation() -> Any:
-    """The package, imported without its greetings."""
-    with quietly():
-        logging.disable(logging.WARNING)
-        try:
-            import physical_validation as package
-        except ImportError:
-            raise SystemExit("validate_ensembles needs the package physical_validation: pip install mdapp[validation].") from None
-        finally:
-            logging.disable(logging.NOTSET)
-    return package
 
 
 def kinetic_rows(name: str, system: System, data: Any) -> list[Row]:
@@ -277,12 +236,12 @@ def integrator_rows(system: System, length: float, relaxed: np.ndarray) -> list[
 
 
 def cases(system: System) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each ensemble with its options; barostats only where there is a cell, also under a mask."""
+    """Each ensemble with its options; barostats only where there is a cell, also under a mask, which needs a solid: a liquid's cell has no shape of its own."""
     for name in ["nve", *(name for name in ensembles.names() if name != "nve")]:
         kind = ensembles.get(name)
         if not (kind.needs_cell and system.pressures_bar is None):
             yield name, {}
-            if "cell_mask" in kind.__dataclass_fields__:
+            if "cell_mask" in kind.__dataclass_fields__ and system.name != "liquid":
                 yield name, {"cell_mask": "1,1,0"}
 
 
@@ -300,18 +259,9 @@ def validated(system: System, length: float, wanted: Callable[[str], bool] = lam
             yield integrator_rows(system, length, relaxed) if name == "nve" else thermostat_rows(name, system, length, relaxed, **options)
 
 
-def rows_there(length: float) -> set[tuple[str, str]]:
-    """Ensembles and systems of which the table holds figures of this length."""
-    path = RESULTS / "validate_ensembles.csv"
-    if not path.exists():
-        return set()
-    with path.open(newline="") as file:
-        return {(row["ensemble"], row["system"]) for row in csv.DictReader(file) if float(row["length"]) == float(f"{length:.4g}")}
-
-
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--systems", default="argon,water,dipeptide", help="of argon, water, dipeptide and peptide")
+    parser.add_argument("--systems", default="argon,liquid,water,dipeptide", help="of argon, liquid, water, dipeptide and peptide")
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="ensembles, such as nvt-* (may be repeated)")
     parser.add_argument("--length", type=float, default=1.0, help="times the usual length")
     parser.add_argument("--peptide", type=Path, default=Path(__file__).parents[1] / "examples" / "peptide.xyz")
@@ -319,24 +269,23 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--no-row", action="store_true", help="add nothing to results/validate_ensembles.csv")
     asked = parser.parse_args(words)
     length = 0.05 if asked.short else asked.length
-    makers = {"argon": argon, "water": water, "dipeptide": dipeptide, "peptide": lambda: peptide(asked.peptide)}
+    makers = {"argon": argon, "liquid": liquid, "water": water, "dipeptide": dipeptide, "peptide": lambda: peptide(asked.peptide)}
     unknown = set(asked.systems.split(",")) - set(makers)
     if unknown:
         parser.error(f"no system {', '.join(sorted(unknown))}; known: {', '.join(makers)}.")
     where, rows = say_where(threads=1, seed=0), []
     for system in (makers[name]() for name in asked.systems.split(",")):
-        known = set() if asked.no_row else rows_there(length)
+        known = set() if asked.no_row else judged(length)
 
         def wanted(title: str, system: System = system, known: set[tuple[str, str]] = known) -> bool:
             return (title, system.name) not in known and (not asked.only or any(fnmatch(title, pattern) for pattern in asked.only))
 
         for part in validated(system, length, wanted):
+            rows += part
             for row in part:
-                rows.append(row)
                 print(f"{row.ensemble:40s} {row.system:8s} {row.test:40s} {row.figure:10.3g} {row.unit:12s} limit {row.limit:g}  {row.verdict}", flush=True)
-                if not asked.no_row:
-                    append_row("validate_ensembles", {**{k: getattr(row, k) for k in ("ensemble", "system", "test", "figure", "unit", "limit", "verdict")},
-                                                      "length": length, **{k: where[k] for k in ("date", "commit", "python", "ase", "numpy")}})
+            if not asked.no_row:
+                keep(part, length, where)
     failed = [row for row in rows if row.verdict != "pass"]
     print()
     if not rows:

@@ -25,7 +25,7 @@ def failed(rows):
     return [f"{r.ensemble} {r.system} {r.test}: {r.figure:.3g} {r.unit}, limit {r.limit:g}" for r in rows if r.verdict != "pass"]
 
 
-@pytest.mark.parametrize("system", [systems.argon(), systems.water()], ids=lambda s: s.name)
+@pytest.mark.parametrize("system", [systems.argon(), systems.liquid(), systems.water()], ids=lambda s: s.name)
 def test_forces_of_the_systems_are_minus_the_gradient(system):
     atoms, h = system.build(), 1e-5
     atoms.rattle(0.05, seed=1)
@@ -83,6 +83,14 @@ def test_argon_under_a_mask_obeys_boltzmann(name, checked):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", BATHS)
+def test_a_liquid_obeys_boltzmann(name, checked):
+    system = systems.liquid()
+    assert not failed(validation.thermostat_rows(name, system, 0.5, validation.minimum(system)))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name in BATHS if name not in BAROSTATS])
 def test_water_obeys_boltzmann(name, checked):
     system = systems.water()
@@ -121,7 +129,34 @@ def test_the_script_prints_its_table_and_writes_its_rows(checked, tmp_path, monk
     assert len(lines) > 30 and all(name in said for name in ensembles.names())
 
 
+def test_the_table_holds_the_latest_of_each_and_asks_again_where_there_was_no_verdict(tmp_path, monkeypatch):
+    import _bench
+    import _ensemble_table as table
+
+    monkeypatch.setattr(_bench, "RESULTS", tmp_path)
+    where = dict.fromkeys(("date", "commit", "python", "ase", "numpy"), "x")
+    row = lambda name, system, figure: table.Row(name, system, "t", figure, "sigma", 4.0)  # noqa: E731
+    table.keep([row("nve", "argon", 1.0), row("nve", "argon", 2.0)], 0.5, where)
+    table.keep([row("nve", "water", 1.0), row("nve", "water", np.nan)], 0.5, where)
+    assert table.judged(0.5) == table.judged(0.3) == {("nve", "argon")} and not table.judged(1.0)
+    table.keep([row("nve", "water", 3.0)], 1.0, where)
+    assert [(r["system"], float(r["figure"])) for r in table.rows_there()] == [("argon", 1.0), ("argon", 2.0), ("water", 3.0)]
+    assert table.judged(0.5) == {("nve", "argon"), ("nve", "water")} and table.judged(1.0) == {("nve", "water")}
+
+
+def test_the_liquid_is_one():
+    """After 10 ps no atom is where it was, and none of the order of the lattice that it was made from is left."""
+    system = systems.liquid()
+    stepper = validation.start("nvt-langevin", system, system.timestep_fs, system.temperatures_K[0], 1, validation.minimum(system))
+    begin = stepper.atoms.positions.copy()
+    for _ in range(2000):
+        stepper.step()
+    moved = stepper.atoms.positions - begin
+    moved -= moved.mean(axis=0)
+    assert np.sqrt((moved**2).sum(axis=1).mean()) > 3.0  # Å; in the crystal at 40 K it is 0.5
+
+
 def test_an_unknown_system_is_refused(capsys):
     with pytest.raises(SystemExit) as told:
         validation.main(["--systems", "xenon"])
-    assert told.value.code == 2 and "no system xenon; known: argon, water, dipeptide, peptide" in capsys.readouterr().err
+    assert told.value.code == 2 and "no system xenon; known: argon, liquid, water, dipeptide, peptide" in capsys.readouterr().err
