@@ -171,9 +171,12 @@ def test_fixed_atoms_stay_where_they_are_and_the_rest_is_warm():
 
 @pytest.mark.parametrize("name, flexible", ALL_BOXES)
 def test_npt_keeps_pressure_temperature_and_its_conserved_energy(name, flexible):
+    """A barostat with a mass holds the mean pressure far better than chance would, since its momentum is bounded. One of first order cannot: what its noise does to the
+    volume must be done by the pressure too, so that the mean over a time t is uncertain by the root of 2 kT tau / (V beta t), here 28 bar."""
+    first_order = name == "npt-c-rescale"
     quick = {"friction_per_ps": 5.0} if name == "npt-langevin" else {}  # half of the start's heat goes into the lattice first
-    shape = {} if flexible is None else {"flexible": flexible}
-    stepper = stepper_of(name, argon(5.35), 5.0, 40.0, pressure_bar=1000.0, barostat_time_fs=500.0, **shape, **quick)
+    shape = {"barostat_time_fs": 100.0, "compressibility_per_bar": 1e-4} if first_order else {"barostat_time_fs": 500.0, "flexible": flexible}
+    stepper = stepper_of(name, argon(5.35), 5.0, 40.0, pressure_bar=1000.0, **shape, **quick)
     frames, pressures = [], []
     for n in range(1, 3001):
         stepper.step()
@@ -181,7 +184,11 @@ def test_npt_keeps_pressure_temperature_and_its_conserved_energy(name, flexible)
             frames.append(stepper.frame(full=True))
             pressures.append(frames[-1].pressure / PER_BAR)
     mean, error = mean_and_error(pressures)
-    assert error < (60 if name == "npt-c-rescale" else 40) and abs(mean - 1000) < 5 * error
+    if first_order:
+        sigma = np.sqrt(2 * units.kB * 40.0 * 100.0 / (volume(frames[-1].cell) * 1e-4 / PER_BAR * 10_000.0)) / PER_BAR
+        assert sigma < 30 and error < 40 and abs(mean - 1000) < 4 * sigma
+    else:
+        assert error < 15 and abs(mean - 1000) < 5 * error
     mean, error = mean_and_error([f.temperature_K for f in frames])
     assert abs(mean - 40) < max(4 * error, 2.0)
     conserved = np.array([f.conserved_energy for f in frames])
