@@ -10,6 +10,7 @@ of water takes no longer than its bonds are many. Periodic walls are seen throug
 """
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class HydrogenBondTally:
         self._times: list[np.ndarray] = []
         self._counts: list[np.ndarray] = []
         self._n_frames = 0
-        self._found: dict[tuple[int, int, int], list[int]] = {}
+        self._found: dict[tuple[int, int, int], array[int]] = {}  # frames of each bond
         self._system: System | None = None
 
     def add(self, chunk: Chunk) -> None:
@@ -89,7 +90,7 @@ class HydrogenBondTally:
             frame, triples = frame[holds], triples[holds]
             counts += np.bincount(frame, minlength=len(chunk))
             for k, bond in zip(frame.tolist(), map(tuple, triples.tolist())):
-                self._found.setdefault(bond, []).append(self._n_frames + k)
+                self._found.setdefault(bond, array("q")).append(self._n_frames + k)
         self._counts.append(counts)
         self._n_frames += len(chunk)
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from mdapp.analysis.statistics import Drift, Mean, drift, mean_with_error
 from mdapp.frame import Frame
 
 EV_PER_A3_IN_BAR = 1602176.634  # CODATA 2018, exact
+WIDTH = 9  # numbers of a frame in a table
 
 
 @dataclass(frozen=True)
@@ -84,21 +86,52 @@ def thermo_of_columns(columns: dict[str, np.ndarray], n_atoms: int) -> Thermo:
     return Thermo(step[sound], time_fs[sound], n_atoms, **{name: values[sound] for name, values in present.items()})
 
 
+class ThermoRows:
+    """Gathers the table's numbers of frame after frame: 9 numbers of each, for trajectories that come without a table."""
+
+    def __init__(self) -> None:
+        self._rows, self.n_atoms = array("d"), 0
+
+    def add(self, frame: Frame) -> None:
+        self.n_atoms = len(frame.numbers)
+        pressure = np.nan if frame.pressure is None else frame.pressure * EV_PER_A3_IN_BAR
+        spread = np.nan if frame.spread is None else frame.spread
+        fmax = float(np.sqrt(np.einsum("ij,ij->i", frame.forces, frame.forces).max(initial=0.0))) if frame.forces is not None else np.nan
+        self._rows.extend((frame.step, frame.time_fs, frame.temperature_K, frame.potential_energy, frame.kinetic_energy, frame.conserved_energy,
+                           pressure, fmax, spread))
+
+    def __len__(self) -> int:
+        return len(self._rows) // WIDTH
+
+    @property
+    def step(self) -> np.ndarray:
+        """(n_frames,)"""
+        return self._table[:, 0].astype(int)
+
+    def thermo(self) -> Thermo:
+        """The table.
+
+        Raises
+        ------
+        ValueError : no frames.
+        """
+        if not len(self):
+            raise ValueError("No frames to make a table of.")
+        return thermo_of_columns(dict(zip(("step", "time_fs", *Thermo.COLUMNS), self._table.T, strict=True)), self.n_atoms)
+
+    @property
+    def _table(self) -> np.ndarray:
+        return np.array(self._rows).reshape(-1, WIDTH)
+
+
 def thermo_of_frames(frames: Iterable[Frame]) -> Thermo:
-    """The table of a series of frames, for trajectories that come without one.
+    """The table of a series of frames.
 
     Raises
     ------
     ValueError : no frames.
     """
-    rows, n_atoms = [], 0
+    rows = ThermoRows()
     for frame in frames:
-        n_atoms = len(frame.numbers)
-        pressure = np.nan if frame.pressure is None else frame.pressure * EV_PER_A3_IN_BAR
-        spread = np.nan if frame.spread is None else frame.spread
-        fmax = float(np.linalg.norm(frame.forces, axis=1).max(initial=0.0)) if frame.forces is not None else np.nan
-        rows.append((frame.step, frame.time_fs, frame.temperature_K, frame.potential_energy, frame.kinetic_energy, frame.conserved_energy,
-                     pressure, fmax, spread))
-    if not rows:
-        raise ValueError("No frames to make a table of.")
-    return thermo_of_columns(dict(zip(("step", "time_fs", *Thermo.COLUMNS), np.array(rows, dtype=float).T, strict=True)), n_atoms)
+        rows.add(frame)
+    return rows.thermo()

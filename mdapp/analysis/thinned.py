@@ -41,7 +41,7 @@ class EvenSample(Generic[Result]):
 
     Parameters
     ----------
-    most : frames that are shown at most; large systems keep fewer (`most_bytes` of positions, ten frames at least).
+    most : frames that are shown at most; large systems keep fewer (`most_bytes` of them, and ten frames at least).
     """
 
     def __init__(self, tally: Tally[Result], most: int = 500, most_bytes: int = 24 << 20):
@@ -51,7 +51,8 @@ class EvenSample(Generic[Result]):
 
     def add(self, chunk: Chunk) -> None:
         if not self.seen:
-            self.most = int(np.clip(self.most_bytes // (24 * max(len(chunk.system), 1)), 10, self.most))
+            per_frame = sum(values.nbytes for name in PER_FRAME if (values := getattr(chunk, name)) is not None) / max(len(chunk), 1)
+            self.most = int(np.clip(self.most_bytes // max(per_frame, 1), 10, max(self.most, 10)))
         for k in range(-self.seen % self.stride, len(chunk), self.stride):
             if (self.seen + k) % self.stride:
                 continue  # the stride has grown within this chunk

@@ -12,7 +12,7 @@ from mdapp.analysis.bonds import BondSeries, bond_lengths, bond_series
 from mdapp.analysis.chunks import Chunk, System, chunks_of
 from mdapp.analysis.dihedrals import Ramachandran, Torsions, backbone_torsions, torsion_deg
 from mdapp.analysis.rmsd import GyrationRadius, Rmsd, radius_of_gyration, rmsd, superpose
-from mdapp.analysis.thermo import Thermo, thermo_of_frames
+from mdapp.analysis.thermo import Thermo
 from mdapp.analysis.whole import make_whole, spanning_tree
 from mdapp.frame import Frame
 from mdapp.jobs._observables import Found, Observable
@@ -89,7 +89,7 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: 
         thinned.add(chunk.time_ps, whole)
         rows.append(row)
         if seen:
-            seen(len(reading.steps))
+            seen(len(reading.rows))
     if not rows:
         raise ValueError("no frames" + (f" from {since_fs:g} fs on." if since_fs else "."))
     found = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
@@ -110,7 +110,7 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: 
     boxed = bool(start.pbc.any()) and bool(np.any(start.cell.array))
     return Measured(
         scene=Scene(tuple(start.symbols), bonds, times, frames_kept, start.cell.array if boxed else None, len(time)),
-        step=np.array(reading.steps, dtype=int), thermo=thermo_of_frames(reading.bare), further=further, numbers=start.numbers, bond_pairs=bonds,
+        step=reading.rows.step, thermo=reading.rows.thermo(), further=further, numbers=start.numbers, bond_pairs=bonds,
         n_frames=len(time), time_ps=time, remarks=tuple(remarks),
         rmsd=Rmsd(time, found["rmsd"], selection, len(atoms)) if "rmsd" in found else None,
         gyration=GyrationRadius(time, found["radius"]) if "radius" in found else None,

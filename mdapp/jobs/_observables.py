@@ -21,7 +21,7 @@ LIQUID_FROM = 10  # molecules of one kind
 FASTEST_FS = 4.0  # between frames: 4000 cm⁻¹ and more are resolved
 SLOWEST_FS = 20.0  # beyond it there is no spectrum: 800 cm⁻¹ is the end
 MOVES_PS = 0.1  # frames that are nearer in time add nothing to a diffusion coefficient
-SHOWN = 500  # frames for what is costly in each
+SHOWN, MB = 500, 1 << 20  # frames for what is costly in each, and fewer of large systems, by the size of the sample
 ENERGY, BONDS, SHAPE, PEPTIDE, LIQUID, MOTION, REFERENCE = (
     "Energy and temperature", "Bonds and angles", "Shape", "Peptide", "Structure and diffusion", "Vibrations", "Against the reference")
 
@@ -152,10 +152,10 @@ def _of_liquids(first: Chunk, torsions: Torsions, asked: Asked) -> Iterator[Want
         between = bool(len(system.bonds))
         for a, b in asked.pairs or _pairs(system):
             yield f"rdf_{a}_{b}", LIQUID, f"Radial distribution {a}-{b}{' of different molecules' if between else ''}", EvenSample(
-                RdfTally((a, b), intermolecular=between), SHOWN)
+                RdfTally((a, b), intermolecular=between), SHOWN, 6 * MB)
     if not system.pbc.all():
         return
-    yield "structure_factor", LIQUID, "Structure factor", EvenSample(StructureFactorTally(), SHOWN, 6 << 20)
+    yield "structure_factor", LIQUID, "Structure factor", EvenSample(StructureFactorTally(), SHOWN, 2 * MB)
     yield "density", LIQUID, "Density", DensityTally()
     frame_fs = _frame_fs(first)
     stride = max(1, round(1000 * MOVES_PS / frame_fs)) if frame_fs > 0 else 1

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mdapp.analysis.thermo import ThermoRows
 from mdapp.errors import UserError
 from mdapp.frame import Frame
 
@@ -20,8 +20,7 @@ class Reading:
 
     def __init__(self, start: Atoms, since_fs: float = 0.0):
         self.start, self.since_fs = start, since_fs
-        self.steps: list[int] = []
-        self.bare: list[Frame] = []  # without positions and momenta, and with the largest force only: enough for a thermo table
+        self.rows = ThermoRows()  # what is remembered of each frame
         self.trouble: str | None = None
         self._sound: Iterator[Frame] = iter(())
 
@@ -54,14 +53,7 @@ class Reading:
                 count += 1
                 if frame.time_fs < self.since_fs:
                     continue
-                self.steps.append(frame.step)
-                self.bare.append(_bare(frame))
+                self.rows.add(frame)
                 yield frame
         except UserError as error:
             self.trouble = str(error).rstrip(".")
-
-
-def _bare(frame: Frame) -> Frame:
-    none = np.zeros((0, 3))
-    strongest = int(np.einsum("ij,ij->i", frame.forces, frame.forces).argmax())
-    return replace(frame, positions=none, momenta=none, forces=frame.forces[strongest : strongest + 1].copy(), extras={})
