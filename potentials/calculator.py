@@ -38,7 +38,8 @@ class PotentialCalculator(Calculator):
     Gives energy, energies, free_energy, forces, stress (eV, Å); beside them, where the potential knows them, charges (e), the
     dipole of an isolated structure (e Å; it depends on the origin where the structure is charged), and the parts of the energy in
     ``results["energy_terms"]`` (added up when asked for by this name); of a `Committee`
-    the spread of its members (``energy_spread``, eV; ``forces_spread``, eV/Å by atom), and of a shallow ensemble that of its heads (the forces' when asked for by this name); and of a potential whose file holds the domain
+    the spread of its members (``energy_spread``, eV; ``forces_spread``, eV/Å by atom), and of a shallow ensemble that of its heads (the forces' when
+    asked for by this name); and of a potential whose file holds the domain
     of its training set, how far each atom is from there (``domain_distance``, 1 at its edge; worked out when asked for by this name). A potential that
     provides no energy has an energy of 0, and one without stress raises when it is asked for. Total charge and multiplicity are read from ``atoms.info``
     ("charge", "multiplicity").
