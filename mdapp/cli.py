@@ -373,7 +373,7 @@ def _refuse(args: list[str], message: str, exit_code: int) -> int:
     """Say what is wrong on stderr, and on stdout too when a machine reads it."""
     if "--traceback" in args:
         traceback.print_exc()
-    print(message, file=sys.stderr)
+    print(errors.harmless(message), file=sys.stderr)
     if "--json" in args:
         print(json.dumps({"verdict": "refused" if exit_code != errors.EXIT_INTERNAL else "failed", "error": message, "exit_code": exit_code}))
     return exit_code

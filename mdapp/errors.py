@@ -1,6 +1,8 @@
 """Errors of the user, and the exit code that each ends the program with."""
 from __future__ import annotations
 
+import unicodedata
+
 EXIT_FINISHED = 0
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2
@@ -50,3 +52,13 @@ class Interrupted(UserError):
     """A job that was ended from outside: by a signal before anything was kept, or by a full disk or a folder that has gone. What was written is whole."""
 
     exit_code = EXIT_STOPPED
+
+
+def harmless(text: str) -> str:
+    """Fit for a terminal: names and contents of files may hold control characters, which could move the cursor, colour what follows or hide it.
+
+    They are shown as in Python ('\\x1b'); ends of lines and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c not in "\n\t" else c for c in text)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
+from mdapp.errors import harmless
+
 _REDRAW_S = 0.25
 _PLAIN_LINE_S = 10.0
 _TENTH_S = 1.0  # a short job's tenths do not follow each other faster
@@ -135,6 +137,7 @@ class Screen:
             self.quiet, self._live = True, None
 
     def _print(self, text: str, style: str | None = None, stream: IO[str] | None = None) -> None:
+        text = harmless(text)
         try:
             if stream is None and self._terminal:
                 self._rich().print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from mdapp.errors import harmless
 from mdapp.screen import Screen
 
 
@@ -37,6 +38,6 @@ class Teller:
         """For the log alone."""
         try:
             with open(self.path, "a", encoding="utf-8", errors="replace") as file:
-                file.write(f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}\n")
+                file.write(f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {harmless(text)}\n")
         except OSError:
             pass
