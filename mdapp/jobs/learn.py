@@ -242,7 +242,10 @@ def _flat(before: Mapping[str, Any], now: Mapping[str, Any], share: float) -> bo
 def _labelled(file: Path) -> list[Atoms]:
     from ase.io import read
 
-    return read(file, ":", format="extxyz") if file.exists() else []
+    try:
+        return read(file, ":", format="extxyz") if file.exists() else []
+    except (ValueError, KeyError, IndexError, OSError) as error:
+        raise LabelsMissing(f"{file} cannot be read as extended XYZ ({error}).") from error
 
 
 def _thrown(start: Atoms, by: float, rng: np.random.Generator) -> Atoms:
@@ -268,10 +271,29 @@ def _starts(config: LearnConfig) -> list[Atoms]:
         atoms.info = {key: value for key, value in atoms.info.items() if key in ("charge", "multiplicity", "molecule")}
         atoms.arrays = {name: value for name, value in atoms.arrays.items() if name in ("numbers", "positions")}
         found.append(atoms)
+    _refuse_what_has_no_labels(config)
+    return found
+
+
+def _refuse_what_has_no_labels(config: LearnConfig) -> None:
+    """Files that are there already are read as they will be later, before anything is made."""
+    from potentials.data.labelled import DataError
+    from potentials.data.read import read_labelled
+
     for name in (*config.given, *config.held_out_files):
         if not Path(name).is_file():
             raise LabelsMissing(f"No labelled file {name}.")
-    return found
+    try:
+        for name in config.given:
+            bare = [frame.source for frame in read_labelled(name) if frame.energy is None or frame.forces is None]
+            if bare:
+                raise LabelsMissing(f"[learn]: data: {bare[0]} has no energy, or no forces, and members learn from both.")
+        for name in config.held_out_files:
+            bare = [k for k, frame in enumerate(_labelled(Path(name))) if frame.calc is None or not {"energy", "forces"} <= frame.calc.results.keys()]
+            if bare:
+                raise LabelsMissing(f"[learn]: held_out: frame {bare[0]} of {name} has no energy, or no forces. Extended XYZ with both is wanted, as `mdapp label` writes it.")
+    except DataError as error:
+        raise LabelsMissing(str(error)) from error
 
 
 class LabelsMissing(UserError):
@@ -286,7 +308,7 @@ def _refuse_bad_training(config: LearnConfig) -> None:
 
     if config.begin_from is not None and file_of(config.begin_from) is None:
         raise UserError(f"[learn]: begin_from: {not_found(config.begin_from)}")
-    if config.members < 2 and _n_heads(config) < 2:
+    if _n_heads(config) < 2 and config.members < 2:
         raise UserError("[learn]: members must be 2 or more, got 1: a single potential disagrees with nobody. Or give it several heads: energy_heads = 8 under "
                         "[learn.train.potential.config].")
     try:

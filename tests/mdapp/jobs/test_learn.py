@@ -145,6 +145,11 @@ def test_flat_is_told_by_error_and_spread_together():
         ('guard = ["off"]', 'guard = ["energy-drit"]', "guard 'energy-drit' is unknown"),
         ('"start.xyz"', '"nothing.xyz"', "nothing.xyz does not exist"),
         ("members = 2", 'members = 2\nheld_out = "no.xyz"', "No labelled file no.xyz"),
+        ("members = 2", 'members = 2\nheld_out = "start.xyz"', "frame 0 of start.xyz has no energy"),
+        ("members = 2", 'members = 2\ndata = "start.xyz"', "No energy in frame 0 of start.xyz"),
+        ("members = 2", 'members = 2\nbegin_from = "nothing.pt"', "begin_from: No potential 'nothing.pt'"),
+        ("members = 2", 'members = 2\nbegin_from = "start.xyz"', "begin_from: start.xyz is not a potential file"),
+        ('calculator = "emt"', 'calculator = "torchani:ANI9"', "has no model 'ANI9'"),
     ],
 )
 def test_bad_settings_are_answered_in_a_sentence_before_anything_is_made(here, capsys, before, after, match):
