@@ -35,8 +35,13 @@ Advance = Callable[[Batch | None, float], Step]  # a batch and the part of the t
 
 
 def second_order(config: OptimiserConfig) -> bool:
-    """An optimiser that has no learning rate and whose weights are not averaged."""
+    """An optimiser that has no learning rate."""
     return config.kind in ("lbfgs", "kalman")
+
+
+def averaging(config: OptimiserConfig) -> float:
+    """Decay of the running mean of weights; 0: none."""
+    return 0.0 if config.kind == "lbfgs" else config.kalman.ema if config.kind == "kalman" else config.ema
 
 
 def optimiser_for(potential: Potential, config: OptimiserConfig) -> torch.optim.Optimizer:

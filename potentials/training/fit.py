@@ -21,7 +21,7 @@ from potentials.checkpoint import load_potential, save_potential
 from potentials.data.dataset import Batch, Dataset, batches
 from potentials.data.loading import made_ahead
 from potentials.potential import Potential
-from potentials.training.advance import advancing, optimiser_for, refuse_what_cannot_be, second_order
+from potentials.training.advance import advancing, averaging, optimiser_for, refuse_what_cannot_be, second_order
 from potentials.training.augmentation import turned_at_random
 from potentials.training.card import card_before_training
 from potentials.training.config import TrainConfig
@@ -106,7 +106,7 @@ def fit(
         training, validation, predictor = with_descriptors(config, potential, training, validation, predictor, screen.line)
         refuse_what_cannot_be(config, workers, len(training.indices), potential.energy_heads)
         optimiser = optimiser_for(potential, config.optimiser)
-        mean = RunningMean(potential, 0.0 if second_order(config.optimiser) else config.optimiser.ema)
+        mean = RunningMean(potential, averaging(config.optimiser))
         position = Position() if saved is None else restore_state(saved, potential, optimiser, mean)
         folder.mkdir(parents=True, exist_ok=True)
         if workers.leads:

@@ -40,6 +40,7 @@ class KalmanConfig:
     nu: float = 0.999  # and how fast it goes to 1
     forces_per_update: int = 100  # components of forces that a batch is observed by, drawn at random; 0: all
     force_threshold: float = 0.0  # components whose error is above so many RMSE are drawn first
+    ema: float = 0.0  # of the running mean of the weights, which is what is validated and kept; 0: the last weights themselves
 
     def __post_init__(self) -> None:
         for name in ("epsilon", "eta", "eta_max", "eta_tau", "q_tau"):
@@ -48,6 +49,8 @@ class KalmanConfig:
         for name in ("q", "q_min", "forces_per_update", "force_threshold"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}.")
         for name in ("forgetting", "nu"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1, got {getattr(self, name)}.")

@@ -93,3 +93,13 @@ def test_what_they_cannot_do_is_refused_before_the_first_step(tmp_path):
         config = config_of(tmp_path, "kalman", 1, 4, 1)
         quietly(replace(config, loss=replace(config.loss, kind="huber")))
     assert not (tmp_path / "run" / "best.pt").exists()
+
+
+def test_a_running_mean_of_the_filters_weights_is_kept_when_asked_for(tmp_path):
+    """The mean of nearly all steps is another potential than the last weights, and learns as well."""
+    errors, weights = [], []
+    for name, more in (("last", ""), ("mean", "kalman = { ema = 0.9 }")):
+        (tmp_path / name).mkdir()
+        errors.append(quietly(config_of(tmp_path / name, "kalman", 6, 1, 192, more)).evaluation.errors.energy_rmse_meV_atom)
+        weights.append(load_potential(tmp_path / name / "run" / "best.pt").networks["H"].layers[0].weight.detach())
+    assert not torch.equal(*weights) and errors[1] < 2 * errors[0]
