@@ -83,7 +83,7 @@ def prepare(config: MinimaConfig, screen: Screen, *, resumed_from: Path | None =
     threads = set_threads(config.threads, len(atoms) * walkers // 4, config.compile)
     potential = load(config.potential, device, config.dtype, config.long_range_cutoff, False, config.electrostatics, config.radial_table, config.cuda_graphs)
     if "energy" not in potential.provides:
-        raise UserError(f"{potential.title} provides no energy, so minima cannot be told from each other by it. Take a potential that does.")
+        raise PotentialError(f"{potential.title} provides no energy, so minima cannot be told from each other by it. Take a potential that does.")
     config = replace(config.with_seed(), device=device, threads=threads, walkers=walkers)
     warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title, config.multiplicity, potential.knows_spin)
     warnings += settle_long_range(atoms, config.long_range_cutoff, potential, config.electrostatics)

@@ -101,6 +101,8 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     potential = load(config.potential, device, dtype, config.long_range_cutoff, config.compile, config.electrostatics, config.radial_table, config.cuda_graphs)
     if config.cell and "stress" not in potential.provides:
         raise UserError(f"{potential.title} provides {' and '.join(potential.provides)}, and no stress, which the relaxation of a cell needs. Leave out --cell.")
+    if "energy" not in potential.provides:
+        raise PotentialError(f"{potential.title} provides no energy, and so has no minimum that a structure could relax to. Take a potential that does.")
     if many:
         summary, exit_code = relax_many(config, sources, potential, screen)
         return RelaxResult((), exit_code, summary)

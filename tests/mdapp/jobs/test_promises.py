@@ -78,6 +78,16 @@ def test_npt_is_refused_by_name_without_a_stress(folder, capsys, words, named):
     assert sorted(p.name for p in folder.iterdir()) == before
 
 
+@pytest.mark.parametrize("verb", ["relax", "minima"])
+def test_minima_are_not_looked_for_without_an_energy(folder, capsys, verb):
+    before = sorted(p.name for p in folder.iterdir())
+    limits = ["--hops", "2"] if verb == "minima" else []
+    assert main([verb, "argon.xyz", "-p", "pair.pt", *limits, "--device", "cpu"]) == 5
+    said = capsys.readouterr().err
+    assert "provides no energy" in said and "Take a potential that does" in said
+    assert sorted(p.name for p in folder.iterdir()) == before
+
+
 def test_a_cell_is_not_relaxed_without_a_stress(folder, capsys):
     assert main(["relax", "argon.xyz", "-p", "pair.pt", "--cell", "--device", "cpu"]) == 2
     assert "no stress, which the relaxation of a cell" in capsys.readouterr().err
@@ -106,8 +116,8 @@ def test_npt_and_nve_go_on_with_a_head_of_both_kinds_and_the_drift_is_watched(fo
 def test_direct_forces_resume_and_relax(folder):
     assert run("-p", "pair.pt", "--ensemble", "nvt", "--output", "cut") == 0
     assert main(["resume", "cut", "--steps", "40", "-q"]) == 0
-    assert main(["relax", "argon.xyz", "-p", "pair.pt", "--fmax", "0.002", "--steps", "400", "--output", "relaxed.extxyz", "--device", "cpu"]) in (0, 6)
-    assert np.abs(read("relaxed.extxyz").get_forces()).max() < np.abs(_forces("pair.pt", crystal())).max()
+    assert main(["relax", "argon.xyz", "-p", "both.pt", "--fmax", "0.002", "--steps", "400", "--output", "relaxed.extxyz", "--device", "cpu"]) in (0, 6)
+    assert np.abs(read("relaxed.extxyz").get_forces()).max() < np.abs(_forces("both.pt", crystal())).max()
 
 
 def test_the_card_says_what_a_potential_provides_and_promises(folder, capsys):
