@@ -63,7 +63,7 @@ def ours(start: Atoms, calculator: Calculator, evaluations: int, fmax: float, se
     evaluate = batch_evaluator(calculator)
     begin, cpu = time.perf_counter(), time.process_time()
     with Library(folder / "ours.h5", like=start) as library:
-        found = search(start, evaluate, library, SearchOptions(walkers=walkers, seed=seed), moves_of(moves), pool=RelaxationPool(fmax=fmax),
+        found = search(start, evaluate, library, SearchOptions(walkers=walkers, seed=seed), moves_of(moves), pool=RelaxationPool("internal", fmax=fmax),
                        should_stop=lambda: evaluate.evaluations >= evaluations)
         energies = np.array(library.energies())
     words = ", ".join(f"{name} {arm.per_thousand:.2f} in {arm.hops} hops" for name, arm in found.mixture.arms.items())
@@ -149,7 +149,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             append_row("minima", row)
             rows.append((title, seed, found["minima"], found["evaluations"], found["hops"], found["refused"], rate, found["cpu_s"]))
     print(table(rows, ("search", "seed", "minima", "evaluations", "hops", "refused", "minima/1000", "cpu_s")))
-    by = {title: np.mean([row[6] for row in rows if row[0] == title]) for title in {row[0] for row in rows}}
+    rates = {title: np.array([row[6] for row in rows if row[0] == title]) for title in {row[0] for row in rows}}
+    for title, found in rates.items():
+        print(f"{title}: {found.mean():.2f} minima per 1,000 evaluations, {found.min():.2f} to {found.max():.2f} over {len(found)} seeds.")
+    by = {title: found.mean() for title, found in rates.items()}
     if len(by) == 2:
         print(f"Ours finds {by['mdapp minima'] / by['ASE MinimaHopping']:.1f} times as many distinct minima per evaluation.")
 
