@@ -10,7 +10,8 @@ method            what is kept
 "correlation"     nothing more is thinned: all that are not too alike, up to the number asked for
 ================  ===========================================================================================================
 
-Columns are standardised first, so that it does not matter how large a function's values are. Earlier functions win ties.
+Columns are standardised first, so that it hardly matters how large a function's values are; only those that stay below a thousandth of the largest
+spread count less, for a function that is zero but for a few atoms would else seem to say more than any other. Earlier functions win ties.
 
 G. Imbalzano et al., J. Chem. Phys. 148, 241730 (2018), Sec. II C.
 """
@@ -22,6 +23,7 @@ from typing import Literal
 import numpy as np
 
 SMALLEST_SPREAD = 1e-10  # of a column's largest value
+FULL_SPREAD = 1e-3  # of the largest spread of all; columns of less are not blown up to the size of the others
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ def selected(G: np.ndarray, wish: Selection) -> np.ndarray:
     if wish.correlation < 1:
         kept = uncorrelated(X, wish.correlation)
         alive, X = alive[kept], X[:, kept]
+    if len(alive):
+        X = X * np.minimum(spread[alive] / (FULL_SPREAD * spread[alive].max()), 1.0)
     n = min(wish.keep or len(alive), len(alive))
     if n == len(alive):
         return alive

@@ -43,6 +43,15 @@ def test_cur_explains_more_than_columns_drawn_at_random():
         assert left(cur(X, n)) < 0.9 * np.mean([left(rng.choice(40, n, replace=False)) for _ in range(30)])
 
 
+def test_a_function_that_sees_a_few_atoms_only_is_not_preferred():
+    rng = np.random.default_rng(2)
+    plain = rng.normal(size=(500, 4)) @ rng.normal(size=(4, 8))
+    rare = np.zeros((500, 6))
+    rare[np.arange(6), np.arange(6)] = 1e-6  # each an atom of its own: as independent as can be
+    kept = selected(np.concatenate([rare, plain], axis=1), Selection(keep=4, correlation=1.0))
+    assert kept.min() >= 6
+
+
 def test_more_than_there_are_is_all_that_differ():
     assert list(selected(columns(), Selection(keep=50))) == [0, 2, 5]
     assert list(selected(columns(), Selection(keep=50, correlation=1.0))) == [0, 1, 2, 4, 5, 6]
