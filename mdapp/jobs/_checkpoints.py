@@ -47,18 +47,18 @@ class Checkpoints:
         self._written_at, self._cost_s = -1e9, 0.0
 
     def __call__(self, stepper: dict[str, Any], watches: dict[str, dict[str, Any]]) -> None:
-        self._pending = self._whole(stepper, watches, self.trajectory.state())
+        self._pending = self._whole(stepper, watches, self.trajectory.state(), self.thermo.checksum)
         if time.monotonic() - self._written_at >= self._cost_s / SHARE:
             self.flush()
 
-    def _whole(self, stepper: dict[str, Any], watches: dict[str, dict[str, Any]], trajectory: dict[str, int]) -> dict[str, Any]:
+    def _whole(self, stepper: dict[str, Any], watches: dict[str, dict[str, Any]], trajectory: dict[str, int], table: int | None) -> dict[str, Any]:
         rewinds = None if self.rewinder is None else self.rewinder.state()
-        return {**self.identity, "stepper": stepper, "watches": watches, "trajectory": trajectory, "rewinds": rewinds}
+        return {**self.identity, "stepper": stepper, "watches": watches, "trajectory": trajectory, "table": table, "rewinds": rewinds}
 
     def take_back(self, stepper: dict[str, Any], mark: dict[str, Any]) -> None:
         """Go back to a mark on the disk too. The restart states know fewer frames before there are fewer, so that a kill in between does no harm."""
         for _ in range(2):  # the one before the last as well
-            self._pending = self._whole(stepper, mark["watches"], mark["trajectory"])
+            self._pending = self._whole(stepper, mark["watches"], mark["trajectory"], mark.get("table"))
             self.flush()
         self.trajectory.rewind(mark["trajectory"])
         self.thermo.rewind(int(mark["stepper"]["step"]))

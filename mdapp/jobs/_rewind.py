@@ -42,13 +42,13 @@ class Rewinder:
         self._again = 0  # returns in a row for one alarm, or for others on the way to it
         self._last_alarm = -1
 
-    def mark(self, state: dict[str, Any], watches: dict[str, dict[str, Any]], trajectory: dict[str, int]) -> None:
-        """A sound moment. Where the last alarm is far behind, steps become longer again from here on."""
+    def mark(self, state: dict[str, Any], watches: dict[str, dict[str, Any]], trajectory: dict[str, int], table: int | None = None) -> None:
+        """A sound moment, with the lengths of the trajectory and the checksum of the table. Where the last alarm is far behind, steps become longer again from here on."""
         if self.stepper.substeps > 1 and self.stepper.step_number >= self._coarser_at:
             self.stepper.refine(self.stepper.substeps // 2)
             self._coarser_at = self.stepper.step_number + SETTLED
             state = self.stepper.state()
-        self._marks.append({"stepper": state, "watches": watches, "trajectory": trajectory})
+        self._marks.append({"stepper": state, "watches": watches, "trajectory": trajectory, "table": table})
 
     @property
     def is_exhausted(self) -> bool:

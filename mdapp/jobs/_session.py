@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mdapp.dynamics._stepper import ASEStepper
-from mdapp.errors import EXIT_STOPPED, Interrupted, OutputError
+from mdapp.errors import EXIT_STOPPED, Interrupted, OutputError, RunFolderError
 from mdapp.frame import Frame
 from mdapp.jobs._checkpoints import Checkpoints, physical
 from mdapp.jobs._failure import failure_of, watched
@@ -28,7 +28,7 @@ from mdapp.jobs._rewind import MARK_EVERY, Rewinder
 from mdapp.jobs._start import Start
 from mdapp.jobs._stopping import Stopping
 from mdapp.simulation import Alarms, Event, Outcome, simulate
-from mdapp.trajectory import EventLog, RunFolder, ThermoWriter, TrajectoryWriter, read_events, save_event_frames, write_frames
+from mdapp.trajectory import EventLog, RunFolder, ThermoWriter, TrajectoryWriter, read_events, read_frames, save_event_frames, write_frames
 from mdapp.trajectory.events import standing
 from mdapp.trajectory.files import write_text
 
@@ -93,7 +93,7 @@ def go(session: Session) -> RunResult:
     config, first = start.config, session.first_step
     resume = None if state is None else state["trajectory"]
     trajectory = TrajectoryWriter(folder.path, start.topology, session.run_id, resume=resume)
-    thermo = ThermoWriter(folder.path, None if resume is None else resume["last_step"])
+    thermo = ThermoWriter(folder.path) if state is None else _table_of(session, state)
     identity = {
         "run_id": session.run_id, "settings": physical(config), "potential": start.potential.fingerprint, "structure": start.structure_hash,
         "input": file_hash(folder.input), "bonds": start.bonds, "relaxation": start.relaxation, "start_warnings": list(start.warnings),
@@ -112,7 +112,7 @@ def go(session: Session) -> RunResult:
                 session.stepper, config.steps or 0, session.watches, [trajectory, thermo],
                 every=config.every, check_every=CHECK_EVERY, checkpoint_every=config.every, should_stop=session.stopping,
                 on_checkpoint=checkpoints, mark_every=MARK_EVERY if rewinder else None,
-                on_mark=(lambda stepper, watches: rewinder.mark(stepper, watches, trajectory.state())) if rewinder else None,
+                on_mark=(lambda stepper, watches: rewinder.mark(stepper, watches, trajectory.state(), thermo.checksum)) if rewinder else None,
                 on_event=_event_writer(session, live), on_recording=lambda event, frames: _keep_frames(session, event, frames),
                 on_check=live, alarms=session.alarms, stop_on_guard=config.on_event != "warn", resumed=resumed,
             )  # fmt: skip
@@ -130,6 +130,20 @@ def go(session: Session) -> RunResult:
         session.teller.screen.end_live()
         _save_what_can_be(checkpoints, trajectory, thermo)
         raise _explained(error, session) from error
+
+
+def _table_of(session: Session, state: dict[str, Any]) -> ThermoWriter:
+    """The table up to the restart state; made again from the frames where it is not what the run had written."""
+    path, last = session.folder.path, int(state["trajectory"]["last_step"])
+    try:
+        thermo = ThermoWriter(path, last)
+    except RunFolderError:
+        session.folder.thermo.unlink()
+        thermo = ThermoWriter(path, last)
+    if state.get("table") not in (None, thermo.checksum):
+        thermo.make_again(frame for frame in read_frames(path) if frame.step <= last)
+        session.teller.warn(f"{session.folder.thermo.name} was not what the run had written; it has been made again from the frames.")
+    return thermo
 
 
 def _event_writer(session: Session, live: Live) -> Callable[[Event, Frame], None]:

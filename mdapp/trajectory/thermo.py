@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import csv
 import math
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,10 @@ HEADER = ",".join(COLUMNS)
 
 
 class ThermoWriter:
-    """Writes the table of one run folder; call it with a frame. A step that is there already is passed over."""
+    """Writes the table of one run folder; call it with a frame. A step that is there already is passed over.
+
+    `checksum` is that of all that the table holds: a restart state that keeps it knows at a resume whether the table is still its own.
+    """
 
     def __init__(self, folder: Path, resume_at: int | None = None):
         """
@@ -32,14 +37,22 @@ class ThermoWriter:
         RunFolderError : the table that is there is damaged.
         """
         self.path = Path(folder) / THERMO
-        self.last_step = -1
+        self.last_step, self.checksum = -1, 0
         if resume_at is None:
             if self.path.exists():
                 raise OutputError(f"{self.path} exists already; a table is never overwritten.")
-            self._lines = Lines(self.path)
-            self._lines.write(HEADER)
+            self._begin()
             return
         self._open(resume_at)
+
+    def _begin(self) -> None:
+        self._lines = Lines(self.path)
+        self.last_step, self.checksum = -1, 0
+        self._put(HEADER)
+
+    def _put(self, line: str) -> None:
+        self._lines.write(line)
+        self.checksum = zlib.crc32(f"{line}\n".encode(), self.checksum)
 
     def _open(self, resume_at: int) -> None:
         """The table with its lines up to a step."""
@@ -48,8 +61,17 @@ class ThermoWriter:
             kept = steps[steps <= resume_at]
             self.last_step = int(kept[-1]) if len(kept) else -1
         self._lines = Lines(self.path, lambda line: line == HEADER or int(line.split(",", 1)[0]) <= resume_at)
+        self.checksum = zlib.crc32(self.path.read_bytes())
         if not self.path.stat().st_size:
-            self._lines.write(HEADER)
+            self._put(HEADER)
+
+    def make_again(self, frames: Iterable[Frame]) -> None:
+        """The whole table from stored frames, in place of what is there."""
+        self._lines.close()
+        self.path.unlink(missing_ok=True)
+        self._begin()
+        for frame in frames:
+            self.write(frame)
 
     def rewind(self, step: int) -> None:
         """Takes back the lines after a step."""
@@ -63,7 +85,7 @@ class ThermoWriter:
         largest = math.sqrt(float(np.einsum("ij,ij->i", frame.forces, frame.forces).max()))
         pressure = "" if frame.pressure is None else f"{frame.pressure / PER_BAR:.3f}"
         spread = "" if frame.spread is None else f"{frame.spread:.6f}"
-        self._lines.write(
+        self._put(
             f"{frame.step},{frame.time_fs:.12g},{frame.temperature_K:.4f},{frame.potential_energy:.8f},{frame.kinetic_energy:.8f},"
             f"{frame.conserved_energy:.8f},{pressure},{largest:.6f},{spread}"
         )
