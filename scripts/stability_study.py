@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,11 @@ from _survival import draw, groups_of, kaplan_meier
 
 from mdapp.config import ResumeConfig, RunConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_STOPPED, Interrupted, UserError
+from mdapp.jobs._start import prepare
 from mdapp.jobs.resume import resume
 from mdapp.jobs.run import run
 from mdapp.quantities import quantity
+from mdapp.screen import silent
 
 NAMED_ATOMS = 6  # of a failure, in the table
 
@@ -119,10 +122,12 @@ def trials_of(asked: argparse.Namespace) -> list[Trial]:
             for s in asked.structures for seed in asked.seeds]  # fmt: skip
 
 
-def natoms(path: Path) -> int:
+@cache
+def atoms_of(path: Path) -> Any:
+    """The structure, with the box that a run would take it to have."""
     from mdapp.structure import read_structure
 
-    return len(read_structure(path))
+    return read_structure(path)
 
 
 @dataclass
@@ -142,7 +147,8 @@ class Study:
 
     def __post_init__(self):
         self.rows: dict[Trial, dict[str, Any]] = {}
-        self.turns: dict[Trial, float] = {}  # s; longer than the slice where compiling alone took longer
+        self.turns: dict[Trial, float] = {}  # s; longer than the slice where the start alone took longer
+        self.compiled: set[tuple[str, bool]] = set()  # potentials whose code is made, without and with a stress
 
     def all_turns(self, lengths_fs: dict[Trial, float]) -> None:
         """Round after round, until every run is at its end or the time is up. The table on the disk is that of the last turn, and knows of earlier calls."""
@@ -153,9 +159,9 @@ class Study:
         left = list(lengths_fs)
         while left:
             waiting = []
-            for trial in left:
+            for k, trial in enumerate(left):
                 if time.monotonic() >= self.until:
-                    print(f"The time for the study is up; {len(left)} of {len(lengths_fs)} runs are not at their end. Call again to go on.", flush=True)
+                    print(f"The time for the study is up; {len(waiting) + len(left) - k} of {len(lengths_fs)} runs are not at their end. Call again to go on.", flush=True)
                     return
                 if not self.turn(trial, lengths_fs[trial]):
                     waiting.append(trial)
@@ -164,13 +170,14 @@ class Study:
     def turn(self, trial: Trial, length_fs: float) -> bool:
         """One turn of a run; is it at its end?"""
         turn_s = self.turns.setdefault(trial, self.slice_s or float("inf"))
-        turn_s = min(turn_s, max(1.0, self.until - time.monotonic()))
         try:
+            self.compile(trial)
+            turn_s = min(turn_s, max(1.0, self.until - time.monotonic()))
             summary = one(trial, self.output / trial.name, length_fs, turn_s if turn_s < float("inf") else None, **self.options)
         except Interrupted as error:
             if "wall-time" not in str(error):
                 sys.exit(f"{error} Call again to go on.")
-            self.turns[trial] *= 2  # it was being compiled
+            self.turns[trial] *= 2  # it was still being prepared
             return False
         except UserError as error:
             print(f"{trial.name}: left out. {error}", flush=True)
@@ -185,6 +192,13 @@ class Study:
             print(f"interrupted in {trial.name}; call again to go on", flush=True)
             sys.exit(EXIT_STOPPED)
         return ended
+
+    def compile(self, trial: Trial) -> None:
+        """Make code that is not there yet outside of any turn: a turn that ends in the middle of it would throw it away. It serves structures of all sizes."""
+        kind = trial.potential, bool(atoms_of(trial.structure).pbc.all())
+        if self.options.get("compile") and kind not in self.compiled:
+            prepare(RunConfig(structure=str(trial.structure), potential=(trial.potential,), charge=trial.charge, relax_start=False, **self.options), silent())
+            self.compiled.add(kind)
 
 
 def keep(rows: list[dict[str, Any]], threads: int, device: str) -> None:
@@ -230,7 +244,7 @@ def main() -> None:
     options = {"timestep": asked.timestep, "every": asked.every, "device": asked.device, "threads": asked.threads, "compile": asked.compile}
     asked.output.mkdir(parents=True, exist_ok=True)
     study = Study(asked.output, options, asked.slice, time.monotonic() + asked.wall_time)
-    study.all_turns({trial: min(time_fs, 1000 * asked.most / natoms(trial.structure)) for trial in trials_of(asked)})
+    study.all_turns({trial: min(time_fs, 1000 * asked.most / len(atoms_of(trial.structure))) for trial in trials_of(asked)})
     rows = list(study.rows.values())
     if not rows:
         sys.exit("No structure could be run.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -79,8 +80,9 @@ class Stopping:
         ------
         Interrupted : there was a reason to stop.
         """
-        over, watcher = threading.Event(), None
+        over, watcher, told = threading.Event(), None, sys.unraisablehook
         try:
+            sys.unraisablehook = lambda lost: None if issubclass(lost.exc_type, _BreakOff) else told(lost)  # a destructor has kept it: the next one will come through
             if self._before:
                 self._breaks_off = True
                 watcher = threading.Thread(target=self._poke, args=(over,), daemon=True)
@@ -92,6 +94,7 @@ class Stopping:
                 raise
         finally:
             self._breaks_off = False
+            sys.unraisablehook = told
             over.set()
             if watcher is not None:
                 watcher.join()
