@@ -1,8 +1,9 @@
-"""AdamW and SOAP on one training config, step for step: errors on the validation frames, and time.
+"""AdamW, SOAP, the Kalman filter and L-BFGS on one training config, epoch for epoch: errors on the validation frames, and time.
 
     python scripts/compare_optimisers.py examples/training/ethanol_md17.toml [--epochs 50] [--rates adamw=1e-3 soap=3e-3]
 
-Everything but the optimiser is the config's; the cosine ends with the last epoch. Trainings lie in --work; rows go to results/optimisers.csv.
+Everything but the optimiser is the config's; the cosine ends with the last epoch. An epoch of L-BFGS (lbfgs=1, kalman=1: they have no rate) is
+one line search after another over all frames at once, as many as `lbfgs_iterations`. Trainings lie in --work; rows go to results/optimisers.csv.
 """
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def main() -> None:
         folder = asked.work / f"{asked.config.stem}-{kind}-{rate}-{asked.epochs}"
         optimiser = replace(config.optimiser, kind=kind, learning_rate=float(rate))
         begin = time.perf_counter()
-        train(replace(config, output=str(folder), epochs=asked.epochs, max_hours=None, max_steps=None, optimiser=optimiser))
+        batch_size = 1_000_000 if kind == "lbfgs" else config.batch_size
+        train(replace(config, output=str(folder), epochs=asked.epochs, max_hours=None, max_steps=None, batch_size=batch_size, optimiser=optimiser))
         seconds = time.perf_counter() - begin
         found = json.loads((folder / "errors.json").read_text())["errors"]
         row = {**where, "config": asked.config.stem, "kind": kind, "rate": float(rate), "epochs": asked.epochs, "seconds": seconds}
