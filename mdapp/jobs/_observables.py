@@ -152,7 +152,7 @@ def _of_liquids(first: Chunk, torsions: Torsions, asked: Asked) -> Iterator[Want
         between = bool(len(system.bonds))
         for a, b in asked.pairs or _pairs(system):
             yield f"rdf_{a}_{b}", LIQUID, f"Radial distribution {a}-{b}{' of different molecules' if between else ''}", EvenSample(
-                RdfTally((a, b), intermolecular=between), SHOWN, 6 * MB)
+                RdfTally((a, b), intermolecular=between), SHOWN, 3 * MB)
     if not system.pbc.all():
         return
     yield "structure_factor", LIQUID, "Structure factor", EvenSample(StructureFactorTally(), SHOWN, 2 * MB)

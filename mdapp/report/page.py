@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mdapp.report.scene import Scene
 
+SHORT = 16  # letters of a label that stays in one line
 _COLOURS = {"sound": "#00785a", "suspect": "#a86a00", "broken": "#b23c00"}
 _VIEWER_NOTE = "3D view: 3Dmol.js, N. Rego and D. Koes, Bioinformatics 31, 1322 (2015), BSD-3-Clause licence."
 
@@ -104,7 +105,8 @@ def html_report(page: Page) -> str:
 
 
 def _rows(rows: Sequence[tuple[str, str]]) -> list[str]:
-    cells = (f"<tr><th>{escape(label)}</th><td>{escape(value)}</td></tr>" for label, value in rows)
+    head = lambda label: f'<th class="short">{escape(label)}</th>' if len(label) <= SHORT else f"<th>{escape(label)}</th>"
+    cells = (f"<tr>{head(label)}<td>{escape(value)}</td></tr>" for label, value in rows)
     return ['<div class="wide"><table class="numbers">', *cells, "</table></div>"] if rows else []
 
 
@@ -142,7 +144,7 @@ def _events(events: Sequence[Event], scene: Scene | None) -> list[str]:
         jump = "" if scene is None else f'<button type="button" data-frame="{scene.nearest(event.time_ps)}">show</button>'
         files = "".join(f"<br>{escape(name)}" for name in event.files)
         rows.append(f"<tr><td>{event.step}</td><td>{event.time_ps:.6g} ps</td><td>{escape(event.kind)}</td><td>{escape(event.message)}{files}</td><td>{jump}</td></tr>")
-    return ["<h2>Events</h2>", '<div class="wide"><table>', "<thead><tr><th>step</th><th>time</th><th>kind</th><th>what happened</th><th>frame</th></tr></thead>",
+    return ["<h2>Events</h2>", '<div class="wide"><table class="events">', "<thead><tr><th>step</th><th>time</th><th>kind</th><th>what happened</th><th>frame</th></tr></thead>",
             *rows, "</table></div>"]
 
 

@@ -18,6 +18,7 @@ from mdapp.frame import Frame
 from mdapp.structure import pdb, xyz
 from mdapp.structure.read import SUFFIXES, existing_file
 from mdapp.trajectory import lammps
+from mdapp.trajectory.cut import cut_off
 from mdapp.trajectory.hdf5 import open_plain
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def _by_mdtraj(path: Path, stride: int, topology: str | Path | None) -> Iterator
             atoms = Atoms(numbers=numbers, positions=chunk.xyz[i].astype(float) * 10, cell=chunk.unitcell_vectors[i] * 10 if periodic else None, pbc=periodic)
             yield _frame(atoms, k * stride, path, time_fs=float(chunk.time[i]) * 1e3)
             k += 1
+    if cut := cut_off(path):
+        raise StructureError(f"{path} is cut off: {cut}")
 
 
 def _chunks(path: Path, stride: int, topology: str | Path | None) -> Iterator[mdtraj.Trajectory]:

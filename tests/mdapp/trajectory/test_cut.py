@@ -1,0 +1,33 @@
+"""Binary trajectories that were cut off are told from whole ones, for small molecules and for those whose coordinates are compressed."""
+from __future__ import annotations
+
+import mdtraj
+import numpy as np
+import pytest
+
+from mdapp.trajectory.cut import cut_off
+
+
+def save(path, n_atoms: int, n_frames: int = 40) -> None:
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("UNL", topology.add_chain())
+    for k in range(n_atoms):
+        topology.add_atom(f"C{k}", mdtraj.element.carbon, residue)
+    mdtraj.Trajectory(np.random.default_rng(1).normal(size=(n_frames, n_atoms, 3)), topology, time=np.arange(n_frames) * 1.0).save(str(path))
+
+
+@pytest.mark.parametrize("n_atoms", [3, 9, 10, 57])
+@pytest.mark.parametrize("kind", ["dcd", "xtc", "trr"])
+def test_a_cut_is_seen_and_a_whole_file_is_whole(tmp_path, kind, n_atoms):
+    path = tmp_path / f"a.{kind}"
+    save(path, n_atoms)
+    whole = path.read_bytes()
+    assert cut_off(path) == ""
+    for left in (len(whole) - 2, len(whole) - 30, int(0.6 * len(whole)) + 5):
+        path.write_bytes(whole[:left])
+        assert cut_off(path), left
+
+
+def test_other_formats_are_not_asked(tmp_path):
+    (tmp_path / "a.xyz").write_text("nothing")
+    assert cut_off(tmp_path / "a.xyz") == ""
