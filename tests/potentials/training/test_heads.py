@@ -11,7 +11,9 @@ from ase.io import write
 from potentials.checkpoint import load_potential
 from potentials.data.dataset import Batch
 from potentials.derivatives import forces_of_heads
+from potentials.graph import batch
 from potentials.neighbours import graph_for
+from potentials.training.compiled import compiled_predictor
 from potentials.training.config import DataConfig, FineTuneConfig, LossConfig, OptimiserConfig, PotentialConfig, TrainConfig
 from potentials.training.evaluate import plain_predictor
 from potentials.training.fine_tuning import with_heads
@@ -21,6 +23,7 @@ from potentials.training.loss import Prediction, loss_terms
 from potentials.training.screen import TrainingScreen
 from potentials.training.state import TrainingError
 from potentials.typed import ConfigError
+from samples import small, water
 
 QUIET = {"screen": TrainingScreen(quiet=True)}
 SO3 = {"num_layers": 1, "num_features": 8, "num_heads": 2, "degrees": [1, 2], "energy_regression_dim": 8, "cutoff": 3.5}
@@ -156,3 +159,22 @@ def test_what_cannot_be_is_told(changes, error, match, data, tmp_path):
     with pytest.raises(error, match=match):
         fit(config, **QUIET)
     assert not (tmp_path / "run" / "best.pt").exists()
+
+
+@pytest.mark.slow  # tracing takes a quarter of a minute
+def test_the_compiled_step_teaches_the_same(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)  # the trace, as it would be compiled
+    potential = small("so3krates", energy_heads=3, num_layers=1)
+    compiled, plain = (kind(potential, create_graph=True) for kind in (compiled_predictor, plain_predictor))
+    found = []
+    for frames, heads in (((1, 2), (2, 0)), ((3, 4, 5), (1, 1, 2))):
+        graph = batch([graph_for(water(k), potential) for k in frames])
+        for predict in (plain, compiled):
+            potential.zero_grad()
+            said = predict(graph, torch.tensor(heads))
+            (said.head_energy.square().sum() + said.forces.square().sum()).backward()
+            found.append([said.energy.detach(), said.forces.detach(), said.head_energy.detach(), *(p.grad.clone() for p in potential.parameters() if p.grad is not None)])
+    for one, other in zip(found[::2], found[1::2]):
+        assert len(one) == len(other)
+        for a, b in zip(one, other):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
