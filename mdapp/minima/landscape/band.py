@@ -17,7 +17,10 @@ from ase.mep import NEB
 from ase.optimize import FIRE
 from scipy.signal import find_peaks
 
+from mdapp.minima.identity import rotation
+from mdapp.minima.landscape.charts import torsion_path
 from mdapp.minima.landscape.surface import Surface
+from mdapp.relax.internals import Internals
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,22 @@ class Band:
         found, _ = find_peaks(self.energies, prominence=prominence)
         return sorted(found.tolist(), key=lambda k: -self.energies[k])
 
+    def shoulder(self) -> int:
+        """Of a path without a top: the image beside its higher end. A low saddle may lie between the two."""
+        return 1 if self.energies[0] > self.energies[-1] else len(self.energies) - 2
+
     def tangent(self, image: int) -> np.ndarray:
         """(n_atoms, 3) direction of the path at an image, of length one."""
         along = self.positions[min(image + 1, len(self.positions) - 1)] - self.positions[max(image - 1, 0)]
         return along / np.linalg.norm(along)
 
 
-def find_path(surface: Surface, start: np.ndarray, end: np.ndarray, options: BandOptions = BandOptions()) -> Band:
+def find_path(surface: Surface, start: np.ndarray, end: np.ndarray, options: BandOptions = BandOptions(), internals: Internals | None = None) -> Band:
     """Relax a band between two sets of positions (n_atoms, 3), Å, that are aligned and whose atoms correspond.
+
+    Parameters
+    ----------
+    internals : where given, a first guess that turns torsions is tried beside that of IDPP, and the one with the lower top is taken.
 
     Raises
     ------
@@ -76,14 +87,33 @@ def find_path(surface: Surface, start: np.ndarray, end: np.ndarray, options: Ban
     energies, forces = surface(np.stack([start, end]))
     for image, e, f in zip((images[0], images[-1]), energies, forces, strict=True):
         image.calc = SinglePointCalculator(image, energy=float(e), forces=f)
+    ends = [image.calc for image in (images[0], images[-1])]
+    NEB(images, method="improvedtangent").interpolate(method="idpp")  # by a plain band: it puts a potential of distances on the images
+    images[0].calc, images[-1].calc = ends
     band = _BatchedNEB(surface, images, k=options.spring, method="improvedtangent")
-    band.interpolate(method="idpp")
+    if internals is not None:
+        _lower_guess(surface, band, torsion_path(internals, start, end, count))
     climbing = options.steps // 3
     _run(band, options.fmax, options.steps - climbing, options.max_step)
     band.climb = True
     converged = _run(band, options.climb_fmax, climbing, options.max_step)
     band.get_forces()
     return Band(np.stack([image.positions for image in images]), np.array([image.get_potential_energy() for image in images]), converged)
+
+
+def _lower_guess(surface: Surface, band: _BatchedNEB, turned: np.ndarray) -> None:
+    """Take the images of another guess (n_images, n_atoms, 3) where its highest one lies lower."""
+    given = np.stack([image.positions for image in band.images])
+    energies, _ = surface(np.concatenate([given[1:-1], turned[1:-1]]))
+    tops = np.where(np.isfinite(energies), energies, np.inf).reshape(2, -1).max(axis=1)
+    if tops[1] < tops[0]:
+        last = band.images[-1]
+        turn = rotation(turned[-1] - turned[-1].mean(axis=0), last.positions - last.positions.mean(axis=0))
+        forces = last.calc.results["forces"] @ turn
+        for image, x in zip(band.images, turned, strict=True):
+            image.positions = x
+        last.calc = SinglePointCalculator(last, energy=float(last.calc.results["energy"]), forces=forces)
+        band.images[0].calc = SinglePointCalculator(band.images[0], **band.images[0].calc.results)
 
 
 def _run(band: _BatchedNEB, fmax: float, steps: int, max_step: float) -> bool:
@@ -96,12 +126,17 @@ class _BatchedNEB(NEB):
     def __init__(self, surface: Surface, images: list[Atoms], **options: object):
         super().__init__(images, **options)
         self.surface = surface
+        self._evaluated: np.ndarray | None = None  # where the images were; ASE's searches ask several times for one place
 
     def get_forces(self) -> np.ndarray:
         inner = self.images[1:-1]
-        energies, forces = self.surface(np.stack([image.positions for image in inner]))
+        places = np.stack([image.positions for image in inner])
+        if self._evaluated is not None and np.array_equal(places, self._evaluated):
+            return super().get_forces()
+        energies, forces = self.surface(places)
         if not (np.all(np.isfinite(energies)) and np.all(np.isfinite(forces))):
             raise FloatingPointError("an energy or a force on the path is not finite")
         for image, e, f in zip(inner, energies, forces, strict=True):
             image.calc = SinglePointCalculator(image, energy=float(e), forces=f)
+        self._evaluated = places
         return super().get_forces()

@@ -2,7 +2,7 @@
 
 Along one mode of the Hessian the energy is climbed, along all others it is descended. The Hessian is made once by finite differences (one
 batch), carried on by Bofill's update, and made anew where the steps no longer do what it foretells. Shifts and rotations of the whole are
-projected out.
+projected out. Where a chart of internal coordinates is given, steps go along turns (`charts`); the end is proved by the atoms' own Hessian in any case.
 
 J. Simons, P. Jorgensen, H. Taylor and J. Ozment, J. Phys. Chem. 87, 2745 (1983); J. Baker, J. Comput. Chem. 7, 385 (1986), Eqs. 7-9;
 J. M. Bofill, J. Comput. Chem. 15, 1 (1994) (update).
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdapp.minima.landscape.charts import CartesianChart, Chart
 from mdapp.minima.landscape.surface import Surface, lowest_modes
 
 
@@ -56,7 +57,8 @@ class Climbed:
         return int(np.sum(self.eigenvalues < 0))
 
 
-def follow(surface: Surface, positions: np.ndarray, direction: np.ndarray | None = None, options: FollowOptions = FollowOptions()) -> Climbed:
+def follow(surface: Surface, positions: np.ndarray, direction: np.ndarray | None = None, options: FollowOptions = FollowOptions(),
+           chart: Chart | None = None) -> Climbed:
     """Climb to a saddle of first order.
 
     Parameters
@@ -64,19 +66,24 @@ def follow(surface: Surface, positions: np.ndarray, direction: np.ndarray | None
     positions : (n_atoms, 3), Å, near a saddle, such as the top of a band.
     direction : (n_atoms, 3), roughly along the path; of the modes that go down (the three lowest, where none
         does) the one that it overlaps with most is climbed. The lowest one where not given.
+    chart : the coordinates of the steps; the atoms' own where not given. `trust` and its bounds are in the atoms' coordinates, `chart.reach` times that in others.
     """
-    x = positions.copy()
+    x, chart = positions.copy(), chart or CartesianChart(surface)
     energies, forces = surface(x[None])
-    energy, gradient = float(energies[0]), -forces[0].ravel()
-    hessian, age, trust = surface.hessian(x), 0, options.trust
-    followed = None if direction is None else direction.ravel() / np.linalg.norm(direction)
+    energy, force = float(energies[0]), forces[0]
+    gradient = chart.gradient(x, force)
+    of_atoms, age, trust = surface.hessian(x), 0, chart.reach * options.trust
+    hessian = chart.hessian(x, of_atoms)
+    most_trust, least_trust = chart.reach * options.most_trust, chart.reach * options.least_trust
+    followed = None if direction is None else _unit(chart.along(x, direction))
     began, reason, step = energy, f"{options.steps} steps were not enough", 0
     for step in range(options.steps + 1):
-        inner = surface.inner(x)
-        if _longest(inner @ (inner.T @ gradient)) <= options.fmax:
+        inner = chart.inner(x)
+        if _longest(force) <= options.fmax:
             if age:
-                hessian, age = surface.hessian(x), 0
-            values, _ = lowest_modes(hessian, inner)
+                of_atoms, age = surface.hessian(x), 0
+                hessian = chart.hessian(x, of_atoms)
+            values, _ = lowest_modes(of_atoms, surface.inner(x))
             if np.sum(values < 0) == 1:
                 reason = "converged"
                 break
@@ -92,31 +99,32 @@ def follow(surface: Surface, positions: np.ndarray, direction: np.ndarray | None
         values, vectors = lowest_modes(hessian, inner)
         soft = np.flatnonzero(values < 0) if values[0] < 0 else np.arange(min(3, len(values)))  # a stiff mode leads to another mountain
         climbed = 0 if followed is None else int(soft[np.argmax(np.abs(vectors[:, soft].T @ followed))])
-        move = _prfo(values, vectors, gradient, climbed, trust)
-        ahead = x + move.reshape(x.shape)
+        ahead = chart.moved(x, _prfo(values, vectors, gradient, climbed, trust))
+        move = chart.difference(x, ahead)
         energies, forces = surface(ahead[None])
         if not (np.isfinite(energies[0]) and np.all(np.isfinite(forces))):
             reason = "an energy or a force is not finite"
             break
-        new_gradient = -forces[0].ravel()
-        inner = surface.inner(ahead)
+        new_gradient = chart.gradient(ahead, forces[0])
+        inner = chart.inner(ahead)
         off = np.linalg.norm(inner.T @ (new_gradient - gradient - hessian @ move)) / max(np.linalg.norm(inner.T @ gradient), options.fmax)
         length = float(np.linalg.norm(move))
-        if off > REFUSED and length > options.least_trust:  # a straight step along an arc stretches bonds: a shorter one does so much less
-            trust = max(0.4 * length, options.least_trust)
+        if off > REFUSED and length > least_trust:  # a straight step along an arc stretches bonds: a shorter one does so much less
+            trust = max(0.4 * length, least_trust)
             continue
-        trust = min(1.5 * trust, options.most_trust) if off < TRUSTED else max(0.7 * trust, options.least_trust) if off > 0.5 * REFUSED else trust
+        trust = min(1.5 * trust, most_trust) if off < TRUSTED else max(0.7 * trust, least_trust) if off > 0.5 * REFUSED else trust
         followed = vectors[:, climbed]
         kept = _updated(hessian, move, new_gradient - gradient)
-        x, energy, gradient, age = ahead, float(energies[0]), new_gradient, age + 1
+        x, energy, force, gradient, age = ahead, float(energies[0]), forces[0], new_gradient, age + 1
         if age >= options.fresh or (off > 0.5 * REFUSED and age >= 5):
-            hessian, age = surface.hessian(x), 0
+            of_atoms, age = surface.hessian(x), 0
+            hessian = chart.hessian(x, of_atoms)
         else:
             hessian = kept
-    if age:
-        hessian = surface.hessian(x)
-    values, vectors = lowest_modes(hessian, surface.inner(x))
-    return Climbed(x, energy, _longest(gradient), values, vectors[:, 0].reshape(x.shape), hessian, reason == "converged", step, reason)
+    if age and reason != "an energy or a force is not finite":
+        of_atoms = surface.hessian(x)
+    values, vectors = lowest_modes(of_atoms, surface.inner(x))
+    return Climbed(x, energy, _longest(force), values, vectors[:, 0].reshape(x.shape), of_atoms, reason == "converged", step, reason)
 
 
 def _prfo(values: np.ndarray, vectors: np.ndarray, gradient: np.ndarray, climbed: int, trust: float) -> np.ndarray:
@@ -154,5 +162,9 @@ def _updated(hessian: np.ndarray, move: np.ndarray, change: np.ndarray) -> np.nd
     return hessian + share * rank_one + (1 - share) * powell
 
 
-def _longest(gradient: np.ndarray) -> float:
-    return float(np.linalg.norm(gradient.reshape(-1, 3), axis=1).max())
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
+def _longest(forces: np.ndarray) -> float:
+    return float(np.linalg.norm(forces.reshape(-1, 3), axis=1).max())

@@ -13,10 +13,12 @@ import numpy as np
 from mdapp.minima.identity import Identity
 from mdapp.minima.landscape.alignment import align
 from mdapp.minima.landscape.band import Band, BandOptions, find_path
+from mdapp.minima.landscape.charts import InternalChart, internals_for
 from mdapp.minima.landscape.dimer import dimer
 from mdapp.minima.landscape.eigenvector import Climbed, FollowOptions, follow
 from mdapp.minima.landscape.surface import Surface
 from mdapp.relax import BatchOptions, relax_batch
+from mdapp.relax.internals import Internals
 
 
 @dataclass(frozen=True)
@@ -62,21 +64,24 @@ class Crossed:
 
 
 def saddles_between(surface: Surface, identity: Identity, a: np.ndarray, b: np.ndarray, options: SaddleOptions | None = None) -> Crossed:
-    """Look for the saddles on a path between two minima (n_atoms, 3), Å. What fails is told in `reasons`, nothing is raised for it."""
+    """Look for the saddles on a path between two minima (n_atoms, 3), Å. What fails is told in `reasons`, nothing is raised for it.
+
+    Where a path falls from one end to the other, its saddle is looked for beside the higher end, uphill along the path.
+    """
     options = options or SaddleOptions()
     before = surface.evaluations
     aligned = align(identity, a, b)
     if aligned is None:
         return Crossed((), ("no path leads from one to the other without breaking bonds",), None, 0)
     try:
-        path = find_path(surface, a, aligned.positions, options.band)
+        internals = internals_for(identity.numbers, identity.bonds, a, b)
+        path = find_path(surface, a, aligned.positions, options.band, internals)
     except (ValueError, FloatingPointError) as error:
         return Crossed((), (str(error).rstrip("."),), None, surface.evaluations - before)
-    tops = path.tops()
-    reasons = [] if tops else ["the path has no top between its ends"]
+    tops, reasons = path.tops(), []
     found: list[Saddle] = []
-    for top in tops[: options.most_tops]:
-        saddle = refined(surface, path.positions[top], path.tangent(top), options)
+    for top in tops[: options.most_tops] or [path.shoulder()]:
+        saddle = refined(surface, path.positions[top], path.tangent(top), options, internals)
         if isinstance(saddle, str):
             reasons.append(saddle)
         elif saddle.energy > path.energies.max() + options.most_rise:
@@ -88,11 +93,14 @@ def saddles_between(surface: Surface, identity: Identity, a: np.ndarray, b: np.n
     return Crossed(tuple(found), tuple(reasons), path, surface.evaluations - before)
 
 
-def refined(surface: Surface, positions: np.ndarray, direction: np.ndarray, options: SaddleOptions) -> Saddle | str:
-    """The saddle near positions (n_atoms, 3), proved; or why there is none."""
-    search = follow if options.method == "eigenvector" else dimer
+def refined(surface: Surface, positions: np.ndarray, direction: np.ndarray, options: SaddleOptions, internals: Internals | None = None) -> Saddle | str:
+    """The saddle near positions (n_atoms, 3), proved; or why there is none. With `internals` the climb goes along turns."""
     try:
-        climbed = search(surface, positions, direction, options.follow)
+        if options.method == "dimer":
+            climbed = dimer(surface, positions, direction, options.follow)
+        else:
+            chart = None if internals is None or internals.straight(positions[None])[0] else InternalChart(internals, positions)
+            climbed = follow(surface, positions, direction, options.follow, chart)
     except FloatingPointError as error:
         return f"{options.method} search: {error}"
     if not climbed.converged:
@@ -110,7 +118,7 @@ def proved(surface: Surface, climbed: Climbed, options: SaddleOptions) -> Saddle
         atoms = surface.atoms.copy()
         atoms.positions = climbed.positions + side * step
         starts.append(atoms)
-    ends = dict(relax_batch(starts, surface.evaluate, BatchOptions(fmax=options.fmax, steps=options.steps, max_step=0.1)))
+    ends = dict(relax_batch(starts, surface.evaluate, BatchOptions("internal", fmax=options.fmax, steps=options.steps, max_step=0.1)))
     for end in ends.values():
         if not end.converged:
             return f"a way down from the saddle did not arrive: {end.reason}"
