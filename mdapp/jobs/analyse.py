@@ -123,7 +123,8 @@ def _analyse_one(config: AnalyseConfig, source: Source, reference: Source | None
         remarks.append("The trajectory holds no energies and no temperatures: none are judged.")
     elif thermo.conserved_eV is None:
         remarks.append("No conserved energy is known: no drift.")
-    measured, basins = _with_basins(measured, asked.temperature_K, remarks)
+    temperature_K = asked.temperature_K or (float(thermo.T_K.mean()) if thermo.T_K is not None and len(thermo) and thermo.T_K.mean() > 0 else None)
+    measured, basins = _with_basins(measured, temperature_K, remarks)
 
     drift = thermo.drift_meV()
     means = {name: _sound_mean(getattr(thermo, name)) for name in thermo.present()} if len(thermo) else {}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import mdtraj
 
 BY_MDTRAJ = (".dcd", ".xtc", ".trr", ".nc", ".netcdf", ".h5", ".hdf5")
+TELLS_NO_TIME = (".dcd",)  # MDTraj counts its frames as picoseconds
 KNOWS_TOPOLOGY = (".h5", ".hdf5")
 TOPOLOGIES = (".pdb", ".h5", ".hdf5", ".prmtop", ".parm7", ".psf")
 
@@ -61,7 +62,7 @@ def load_mdtraj(path: Path, stride: int = 1, topology: str | Path | None = None)
     if path.suffix.lower() in BY_MDTRAJ:
         return mdtraj.join(list(_chunks(path, stride, topology)), check_topology=False)
     positions, times, boxes, order, ordered = [], [], [], None, None
-    for frame in read(path, stride):
+    for frame in read(path, stride, topology):
         if ordered is None:
             first = Atoms(numbers=frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
             ordered, order = in_residue_order(topology_of(first))
@@ -90,7 +91,7 @@ def _by_ase_trajectory(path: Path, stride: int) -> Iterator[Frame]:
 
 
 def _by_mdtraj(path: Path, stride: int, topology: str | Path | None) -> Iterator[Frame]:
-    k = 0
+    k, timed = 0, path.suffix.lower() not in TELLS_NO_TIME
     for chunk in _chunks(path, stride, topology):
         numbers = np.array([atom.element.atomic_number for atom in chunk.topology._atoms], dtype=np.int64)
         if not (numbers > 0).all():
@@ -98,7 +99,7 @@ def _by_mdtraj(path: Path, stride: int, topology: str | Path | None) -> Iterator
         for i in range(chunk.n_frames):
             periodic = chunk.unitcell_vectors is not None
             atoms = Atoms(numbers=numbers, positions=chunk.xyz[i].astype(float) * 10, cell=chunk.unitcell_vectors[i] * 10 if periodic else None, pbc=periodic)
-            yield _frame(atoms, k * stride, path, time_fs=float(chunk.time[i]) * 1e3)
+            yield _frame(atoms, k * stride, path, time_fs=float(chunk.time[i]) * 1e3 if timed else 0.0)
             k += 1
     if cut := cut_off(path):
         raise StructureError(f"{path} is cut off: {cut}")

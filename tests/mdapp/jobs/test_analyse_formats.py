@@ -113,6 +113,8 @@ def test_times_that_are_not_told_can_be_given(here, capsys):
     told = analysed(capsys, "a.xyz", "--frame-time", "2fs")
     assert told["to_ps"] == pytest.approx(0.038) and not any("1 ps apart" in remark for remark in told["remarks"])
     assert "power_spectrum" in told["observables"]
+    save(here / "a.dcd", "dcd")
+    assert analysed(capsys, "a.dcd", "--topology", "names.pdb", "--frame-time", "2fs")["to_ps"] == pytest.approx(0.598)  # MDTraj would make 299 ps of it
 
 
 @pytest.mark.parametrize("words, said", [
