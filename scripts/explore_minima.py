@@ -2,6 +2,7 @@
 
     python scripts/explore_minima.py question                   search, then reference, an hour at most together
     python scripts/explore_minima.py search                     Ac-Ala3-NHMe: until 1,000 distinct minima are known
+    python scripts/explore_minima.py search --cis               the same with cis peptide bonds too
     python scripts/explore_minima.py reference --sample 200     relax a random sample of them with GFN2-xTB: how far they move, in which order they lie
     python scripts/explore_minima.py dipeptide                  Ac-Ala-NHMe: the named basins, saddles between them, populations
     python scripts/explore_minima.py table                      what there is so far
@@ -54,19 +55,20 @@ def start_of(sequence: str, folder: Path) -> Path:
 
 def search(sequence: str, asked: argparse.Namespace, minima: int, seconds: float | None, hops: int | None = None) -> Path:
     """The search's folder, after this session of it."""
-    folder = asked.folder / f"{PEPTIDES[sequence]}-minima"
+    folder = asked.folder / f"{PEPTIDES[sequence]}-minima{'-cis' if asked.cis else ''}"
+    kind = {"move": ("dihedral:amides=true", "minima-hopping"), "keep_peptide_bonds": False} if asked.cis else {}
     screen = Screen()
     if not (folder / "run.toml").exists():
         from mdapp.jobs.minima import minima as job
 
         job(MinimaConfig(structure=str(start_of(sequence, asked.folder)), potential=(asked.potential,), output=str(folder), minima=minima, hops=hops, time=seconds, seed=asked.seed,
-                         walkers=asked.walkers, compile=asked.compile, device=asked.device, threads=asked.threads), screen)
+                         walkers=asked.walkers, compile=asked.compile, device=asked.device, threads=asked.threads, **kind), screen)
     else:
         from mdapp.jobs.resume import resume
 
         resume(ResumeConfig(run=str(folder), threads=asked.threads), screen)
     summary = json.loads((folder / "summary.json").read_text())
-    note(asked, "search", PEPTIDES[sequence], {
+    note(asked, "search, cis and trans" if asked.cis else "search", PEPTIDES[sequence], {
         "minima": summary["minima"], "hops": summary["hops"], "evaluations": summary["evaluations"], "hours": summary["seconds"] / 3600, "why": summary["why"],
         "per_1000_evaluations": 1000 * summary["minima"] / max(summary["evaluations"], 1), "expected": summary["completeness"]["expected"],
         "coverage": summary["completeness"]["coverage"]})
@@ -226,6 +228,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--potential", default=POTENTIAL)
     parser.add_argument("--minima", type=int, default=1000, help="search: end at so many")
     parser.add_argument("--hours", type=float, default=1.0, help="end after so long; question: of both, the search at most two thirds of it")
+    parser.add_argument("--cis", action="store_true", help="search: peptide bonds may turn from trans to cis; with all of them trans there are some 400 minima")
     parser.add_argument("--hops", type=int, default=600, help="dipeptide: end after so many")
     parser.add_argument("--saddles", type=int, default=60, help="dipeptide: pairs of minima between which saddles are looked for")
     parser.add_argument("--sample", type=int, default=200, help="reference: minima to relax")
