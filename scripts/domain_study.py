@@ -5,7 +5,8 @@
 The domain is made of frames of the training set, and held against errors on whole molecules that were not in it, as they are, thrown off by 0.1 and 0.2 Å, and
 hot: dynamics of the potential itself at that temperature (K). Labels are GFN2-xTB. A row for each set in results/domain.csv: rank correlation of distance and
 force error by atom and by frame (largest distance on an atom, RMSE), how well the largest distance parts the set from the held-out frames, and the worst
-tenth of atoms from the rest (areas under the receiver's curve). results/domain.png is the figure of `mdapp evaluate --calibration` on all sets
+tenth of atoms from the rest (areas under the receiver's curve). results/domain_bins.csv: force errors of atoms in bins of their distance.
+results/domain.png is the figure of `mdapp evaluate --calibration` on all sets
 together; POTENTIAL with its domain is kept in the folder as domain.pt, and what was labelled beside it.
 """
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from potentials.uncertainty import domain_of
 from potentials.words import file_of
 
 DATA = Path(__file__).resolve().parents[1] / "../shared/data/peptides_gfn2"
+EDGES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, np.inf)  # of distances
 SMALL = 30  # atoms; molecules that are distorted and heated
 HOT_STEPS, HOT_EVERY, HOT_MOLECULES = 400, 40, 4
 
@@ -134,6 +137,15 @@ def main() -> None:
         append_row("domain", {"potential": file.name, "sha256": fingerprint(file)[:12], "training_frames": len(training), **row, **where})
         rows.append(list(row.values()))
     print(table(rows, ["set", "frames", "atoms", "RMSE / meV/Å", "rho atoms", "rho frames", "AUROC set", "AUROC worst", "median distance", "outside"]))
+    d, e = (np.concatenate(part) for part in found["all"])
+    bins = []
+    for low, high in pairwise(EDGES):
+        inside = e[(d >= low) & (d < high)]
+        if len(inside):
+            bins.append({"from": low, "below": high, "atoms": len(inside), "median_error_eV_A": float(np.median(inside)),
+                         "worst_tenth_above_eV_A": float(np.quantile(inside, 0.9))})
+            append_row("domain_bins", {"potential": file.name, "sha256": fingerprint(file)[:12], **bins[-1], **where})
+    print(table([list(row.values()) for row in bins], ["from", "below", "atoms", "median error / eV/Å", "a tenth is above"]))
     everything = folder / "all.extxyz"
     write(everything, [a for f in sorted(folder.glob("*.extxyz")) if f != everything for a in read(f, ":", format="extxyz")], format="extxyz")
     shutil.rmtree(folder / "evaluation", ignore_errors=True)

@@ -62,17 +62,20 @@ def train_member(config: LearnConfig, member: int, files: Sequence[Path], folder
 
 
 def training_settings(config: LearnConfig, member: int, files: Sequence[Path], folder: Path, before: Path | None, theory: str) -> Any:
-    """The training as a record; members differ by their seed, which draws weights, order and what is held out for validation.
+    """The training as a record; members differ by their seed, which draws weights, order and what is held out for validation. Of a loop that begins from a
+    potential the learning rate is a gentle one where none is given.
 
     Raises
     ------
     ConfigError : a key or value of [learn.train] that does not fit.
     """
-    from potentials.training.config import TrainConfig
+    from potentials.training.config import FINE_TUNING_RATE, TrainConfig
     from potentials.typed import from_mapping
 
     table = {**config.train, "output": str(folder), "seed": config.seed + 1000 * member + 1, "device": config.device, "threads": config.threads, "level_of_theory": theory}
     table["data"] = {"train": [str(f) for f in files], "split_by": "frame", "validation_fraction": 0.1, "cleaning": "off"}
+    if config.begin_from is not None and isinstance(table.get("optimiser", {}), dict):
+        table["optimiser"] = {"learning_rate": FINE_TUNING_RATE, **table.get("optimiser", {})}
     if before is not None:
         table["fine_tune"] = {"potential": str(before)}
     elif config.begin_from is not None:
