@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
@@ -9,6 +10,7 @@ from mdapp.analysis.clusters import Clusters
 from mdapp.analysis.contacts import ContactMap
 from mdapp.analysis.free_energy import FreeEnergySurface
 from mdapp.analysis.shape import EndToEnd
+from mdapp.analysis.statistics import plus_minus
 from mdapp.analysis.torsions import TorsionSeries
 from mdapp.plots.figures import basin_borders, colour_bar, time_line
 from mdapp.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SEQUENTIAL, SKY, VERMILION, YELLOW, look, panel
@@ -21,19 +23,19 @@ _COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, BLACK)
 
 
 def contact_map(found: ContactMap) -> Figure:
-    """Mean distances of residues in the upper left, the share of frames in which they touch in the lower right; small maps have the errors written in."""
+    """Mean distances of residues above the diagonal, below it the share of frames in which they touch; small maps have the errors written in."""
     with look():
         n = len(found.residues)
         side = float(np.clip(1.9 + 0.33 * n, 3.6, 6.6))
         figure, axes = panel(side + 1.6, side)
-        upper = np.triu(np.ones((n, n), dtype=bool), 1)
-        distance, share = np.where(upper, found.distance_A, np.nan), np.where(upper.T, 100 * found.share, np.nan)
+        above = np.tril(np.ones((n, n), dtype=bool), -1)  # rows run upwards: of these the row is the higher one
+        distance, share = np.where(above, found.distance_A, np.nan), np.where(above.T, 100 * found.share, np.nan)
         image = axes.imshow(distance, origin="lower", cmap=SEQUENTIAL, interpolation="nearest")
         touch = axes.imshow(share, origin="lower", cmap="Greys", vmin=0, vmax=100, interpolation="nearest")
         if n <= 8:
             for i, j in zip(*np.nonzero(np.isfinite(distance))):
-                _write_in(axes, j, i, f"{found.distance_A[i, j]:.1f}", found.distance_error_A[i, j], found.distance_A[i, j] > np.nanmean(distance))
-                _write_in(axes, i, j, f"{100 * found.share[i, j]:.0f}", 100 * found.share_error[i, j], found.share[i, j] < 0.5)
+                _write_in(axes, j, i, found.distance_A[i, j], found.distance_error_A[i, j], found.distance_A[i, j] > np.nanmean(distance))
+                _write_in(axes, i, j, 100 * found.share[i, j], 100 * found.share_error[i, j], found.share[i, j] < 0.5)
         every = -(-n // MOST_LABELS)
         axes.set_xticks(range(0, n, every), found.residues[::every], rotation=90, fontsize=7)
         axes.set_yticks(range(0, n, every), found.residues[::every], fontsize=7)
@@ -143,9 +145,8 @@ def free_energy(found: FreeEnergySurface) -> Figure:
         return figure
 
 
-def _write_in(axes, x: int, y: int, value: str, error: float, dark: bool) -> None:
-    text = value if not np.isfinite(error) else f"{value}\n±{error:.1g}"
-    axes.text(x, y, text, ha="center", va="center", fontsize=6.5, color=BLACK if dark else "white")
+def _write_in(axes: Axes, x: int, y: int, value: float, error: float, dark: bool) -> None:
+    axes.text(x, y, plus_minus(value, error).replace(" ± ", "\n±"), ha="center", va="center", fontsize=6.5, color=BLACK if dark else "white")
 
 
 def _greek(name: str) -> str:

@@ -101,6 +101,14 @@ def test_many_torsions_are_distributions():
     assert axes.get_xlabel() == "angle / degrees" and len(axes.get_yticklabels()) == 12
 
 
+def test_distances_stand_above_the_diagonal_and_shares_below():
+    figure = RESULTS[ContactMap].plot()
+    distance, share = (np.ma.filled(image.get_array(), np.nan) for image in figure.axes[0].images)
+    assert distance[2, 0] == 7.0 and np.isnan(distance[0, 2]) and share[0, 2] == pytest.approx(70.0) and np.isnan(share[2, 0])
+    written = {(round(text.get_position()[0]), round(text.get_position()[1])): text.get_text() for text in figure.axes[0].texts}
+    assert written[(0, 2)] == "7.00\n±0.70" and written[(2, 0)] == "70.0\n±7.0"  # x is the column, y the row, counted upwards
+
+
 def test_trans_bonds_stand_together():
     omega = TorsionSeries(T, ("omega ALA2-ALA3",), np.zeros((1, 4), int), np.where(T % 2, 175.0, -175.0)[:, None])
     drawn = omega.plot().axes[0].lines[0].get_ydata()
