@@ -1,6 +1,6 @@
 """How does accuracy depend on the set of descriptors? Lithium, from 4 to 117 symmetry functions.
 
-    python scripts/descriptor_study.py [--data FILE] [--sizes 4 8 14 30 60 117] [--epochs 3] [--every 1] [--csv FILE] [--plot FILE]
+    python scripts/descriptor_study.py [--data FILE] [--sizes 4 8 14 30 60 117] [--epochs 5] [--every 1] [--csv FILE] [--plot FILE]
 
 From the published set of 117 functions so many are chosen by CUR on the training data; beside them stands NNMD's set for the bcc cell of 27 atoms (12 G2, 2 G4,
 3.54 Å). Each is trained with a network of two layers of 16 by the same Kalman filter and tested on every eighth frame, which no training sees. Existing rows of the
@@ -55,7 +55,7 @@ def trained(data: Path, size: int | str, epochs: int, every: int, folder: Path) 
         "output": str(folder / "run"), "epochs": epochs, "batch_size": 1, "validate_every": len(learnt), "dtype": "float64", "threads": 1, "seed": 1,
         "data": {"train": str(folder / "train.extxyz"), "validation_fraction": 0.07},
         "potential": {"name": "behler-parrinello", "config": {"hidden": [16, 16], **descriptors(size)}},
-        "loss": {"energy": 400.0, "forces": 4.0},
+        "loss": {"energy": 4000.0, "forces": 8.0, "stress": 2000.0},
         "optimiser": {"kind": "kalman", "kalman": {"forces_per_update": 40}},
     }  # fmt: skip
     train(from_mapping(TrainConfig, settings, "descriptor study"))
@@ -91,7 +91,7 @@ def main(words: list[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "mlearn_li" / "training.xyz.gz")
     parser.add_argument("--sizes", nargs="*", default=["NNMD", "4", "8", "14", "30", "60", "117"], help="numbers of functions, or NNMD")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--every", type=int, default=1, help="train on every so-manieth of the frames that are not held out")
     parser.add_argument("--csv", type=Path, default=ROOT / "scripts" / "results" / "descriptor_study.csv")
     parser.add_argument("--plot", type=Path, default=ROOT / "scripts" / "results" / "descriptor_study.png")

@@ -34,12 +34,13 @@ def triangle(a: float, b: float, c: float) -> Atoms:
 
 
 def frames(n: int, seed: int) -> list[Atoms]:
-    """Labelled triangles: sides from 0.95 to 3.2 Å, a third of them nearly equilateral."""
+    """Labelled triangles: a third of them nearly equilateral, on a grid of sides, the others with sides drawn from 0.95 to 3.2 Å."""
     rng, found = np.random.default_rng(seed), []
-    while len(found) < n:
-        sides = rng.uniform(0.95, 3.2, 3) if len(found) % 3 else rng.uniform(0.96, 2.2) * (1 + 0.02 * rng.normal(size=3))
-        if 2 * sides.max() >= sides.sum() or sides.min() < 0.94:
-            continue
+    grid = np.linspace(0.96, 2.2, (n + 2) // 3)
+    for k in range(n):
+        sides = np.zeros(3)
+        while 2 * sides.max() >= sides.sum() or sides.min() < 0.94:  # no triangle
+            sides = rng.uniform(0.95, 3.2, 3) if k % 3 else grid[k // 3] * (1 + 0.01 * rng.normal(size=3))
         atoms = triangle(*sides)
         atoms.calc = exact()
         found.append(Atoms(atoms.numbers, atoms.positions, info={"REF_energy": atoms.get_potential_energy()}))
@@ -47,16 +48,18 @@ def frames(n: int, seed: int) -> list[Atoms]:
     return found
 
 
-def train(output: Path, n: int, epochs: int | None) -> Path:
+def train(output: Path, short: bool) -> Path:
     """Make data beside the run's folder, train, and give the potential's file."""
     from mdapp.jobs.train import train as job
     from potentials.training.config import read_config
 
     folder = output.with_name(output.name + "_data")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, count, seed in (("train", n, 0), ("validation", max(n // 8, 20), 1)):
+    for name, count, seed in (("train", 120 if short else 300, 0), ("validation", 20 if short else 150, 1)):
         write(folder / f"{name}.extxyz", frames(count, seed), format="extxyz")
-    config = read_config(HERE / "lj_trimer.toml", {"output": str(output)} | ({} if epochs is None else {"epochs": epochs}))
+    config = read_config(HERE / "lj_trimer.toml", {"output": str(output)})
+    if short:  # a few line searches over all frames at once
+        config = replace(config, epochs=12, batch_size=1000, optimiser=replace(config.optimiser, kind="lbfgs"), loss=replace(config.loss, energy=1.0, forces=0.1))
     config = replace(config, data=replace(config.data, train=str(folder / "train.extxyz"), validation=str(folder / "validation.extxyz")))
     job(config)
     return output / "best.pt"
@@ -114,7 +117,7 @@ def main(words: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--output", type=Path, default=Path("runs/lj_trimer"))
     parser.add_argument("--short", action="store_true", help="few frames and steps, for a test")
     options = parser.parse_args(words)
-    potential = train(options.output, 120 if options.short else 800, 12 if options.short else None)
+    potential = train(options.output, options.short)
     found, energy = curve(potential), dynamics(potential, 300 if options.short else 20_000)
     difference = found[:, 2] - found[:, 1]
     result = {
