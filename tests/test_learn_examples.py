@@ -1,4 +1,5 @@
 """The examples of labelling and learning, in a short mode."""
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,15 @@ def test_the_ethanol_example_is_a_config_of_its_words():
     config = read(CONFIG)
     assert (config.calculator, config.members, config.explore.method) == ("tblite:GFN2-xTB", 4, "md")
     assert len(read_frames(ROOT / config.starts[0])) == 9
+
+
+def test_the_peptide_example_begins_from_the_shipped_potential_and_is_outside_its_training():
+    config = read(ROOT / "examples" / "learn_peptide" / "learn.toml")
+    assert (config.begin_from, config.energy_heads, config.members) == ("so3krates", 8, 1)
+    assert len(read_frames(ROOT / config.starts[0])) == 40
+    said = tomllib.loads((ROOT / "scripts" / "training_molecules.toml").read_text())["train"]
+    sequences = [word for kind in ("capped", "uncapped") for line in said[kind] for word in line.split()]
+    assert len(sequences) > 100 and not any("CH" in word or "HC" in word for word in sequences)
 
 
 @pytest.mark.slow
