@@ -1,8 +1,8 @@
 """Does bcc lithium stay a crystal under a learned potential, with a sane lattice constant and thermal expansion?
 
-    python scripts/lithium_npt.py POTENTIAL [--temperatures 100 200 300] [--time PS] [--folder runs/lithium_npt] [--keep]
+    python scripts/lithium_npt.py POTENTIAL [--temperatures 100 200 300] [--time PS] [--folder runs/lithium_npt] [--read] [--keep]
 
-54 atoms at 1 bar (NPT), one run a temperature; runs that are there already are only read. From the second half of each: the lattice constant with its
+54 atoms at 1 bar (NPT), one run a temperature; runs that were stopped go on, whole ones are only read. From the second half of each: the lattice constant with its
 error from blocks, how far atoms move from their sites, and the largest share of atoms without 8 + 6 neighbours (1.2 times the second shell's distance).
 The expansion is the slope of the lattice constant over the temperature. Experiment: 3.51 Å at 300 K, 4.6e-5 / K; PBE without motion of the nuclei: 3.44 Å.
 With --keep, the table and the figure are results/lithium_npt.csv and .png.
@@ -24,12 +24,15 @@ MELTED_A = 1.0  # rms displacement from the sites; a liquid diffuses by several 
 
 
 def run(potential: str, temperature_K: float, time_ps: float, timestep_fs: float, folder: Path) -> Path:
-    """One NPT run, or the folder of the one that is there."""
-    from mdapp.config import RunConfig
+    """One NPT run, or what is missing of the one that is there."""
+    from mdapp.config import ResumeConfig, RunConfig
+    from mdapp.jobs.resume import resume
     from mdapp.jobs.run import run as job
 
     output = folder / f"{temperature_K:g}K"
-    if not (output / "summary.json").exists():
+    if (output / "run.toml").exists():
+        resume(ResumeConfig(run=str(output), time=1000 * time_ps))
+    else:
         folder.mkdir(parents=True, exist_ok=True)
         start = folder / f"li54_{temperature_K:g}K.extxyz"
         write(start, bulk("Li", "bcc", a=3.44, cubic=True).repeat(3))
@@ -96,11 +99,13 @@ def main() -> None:
     parser.add_argument("--time", type=float, default=100.0, help="ps of each run")
     parser.add_argument("--timestep", type=float, default=4.0, help="fs; the fastest phonon of lithium takes 110")
     parser.add_argument("--folder", type=Path, default=Path("runs/lithium_npt"))
+    parser.add_argument("--read", action="store_true", help="run nothing: measure what is there, however long it is")
     parser.add_argument("--keep", action="store_true", help="write the table and the figure into scripts/results")
     options = parser.parse_args()
     runs, rows = {}, []
     for T in options.temperatures:
-        found = runs[T] = measured(run(options.potential, T, options.time, options.timestep, options.folder))
+        there = options.folder / f"{T:g}K" if options.read else run(options.potential, T, options.time, options.timestep, options.folder)
+        found = runs[T] = measured(there)
         crystal = found["rms_displacement_A"] < MELTED_A
         rows.append({"potential": Path(options.potential).name, "temperature_K": T, **found, "crystal": "yes" if crystal else "no"})
         print(f"{T:g} K, {found['time_ps']:.1f} ps: a = {found['a_A']:.4f} ± {found['a_error_A']:.4f} Å, atoms {found['rms_displacement_A']:.2f} Å from their sites: "
