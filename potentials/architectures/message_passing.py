@@ -53,7 +53,7 @@ class Config:
     elements: tuple[int, ...] | None = None  # from the data, in training
     head: Head = "energy"
     cutoff: float = 5.0  # Å
-    num_layers: int = 3
+    num_layers: int = 3  # 0 with head "pair": the force between two atoms hangs on nothing but their kinds and their distance
     num_features: int = 64
     num_radial_basis_fn: int = 12
     radial_basis_fn: Literal["bessel", "bernstein", "physnet"] = "bessel"
@@ -67,9 +67,12 @@ class Config:
     avg_num_neighbors: float = 1.0  # from the data, in training
 
     def __post_init__(self) -> None:
-        for name in ("cutoff", "num_layers", "num_features", "avg_num_neighbors"):
+        for name in ("cutoff", "num_features", "avg_num_neighbors"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}.")
+        least = 0 if self.head == "pair" else 1
+        if self.num_layers < least:
+            raise ValueError(f"num_layers must be >= {least} for head '{self.head}', got {self.num_layers}.")
         if self.num_radial_basis_fn < N_DIRECTED:
             raise ValueError(f"num_radial_basis_fn must be {N_DIRECTED} or more, got {self.num_radial_basis_fn}.")
         if self.cutoff_fn not in CUTOFFS:
