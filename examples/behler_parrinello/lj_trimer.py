@@ -33,14 +33,14 @@ def triangle(a: float, b: float, c: float) -> Atoms:
     return Atoms("H3", [[0, 0, 0], [a, 0, 0], [x, np.sqrt(max(b * b - x * x, 0.0)), 0]])
 
 
-def frames(n: int, seed: int) -> list[Atoms]:
-    """Labelled triangles: a third of them nearly equilateral, on a grid of sides, the others with sides drawn from 0.95 to 3.2 Å."""
+def frames(n: int, seed: int, shortest: float = 0.95) -> list[Atoms]:
+    """Labelled triangles: a third of them nearly equilateral, on a grid of sides, the others with sides drawn from `shortest` to 3.2 Å."""
     rng, found = np.random.default_rng(seed), []
-    grid = np.linspace(0.96, 2.2, (n + 2) // 3)
+    grid = np.linspace(shortest + 0.01, 2.2, (n + 2) // 3)
     for k in range(n):
         sides = np.zeros(3)
-        while 2 * sides.max() >= sides.sum() or sides.min() < 0.94:  # no triangle
-            sides = rng.uniform(0.95, 3.2, 3) if k % 3 else grid[k // 3] * (1 + 0.01 * rng.normal(size=3))
+        while 2 * sides.max() >= sides.sum() or sides.min() < shortest - 0.01:  # no triangle
+            sides = rng.uniform(shortest, 3.2, 3) if k % 3 else grid[k // 3] * (1 + 0.01 * rng.normal(size=3))
         atoms = triangle(*sides)
         atoms.calc = exact()
         found.append(Atoms(atoms.numbers, atoms.positions, info={"REF_energy": atoms.get_potential_energy()}))
@@ -55,8 +55,8 @@ def train(output: Path, short: bool) -> Path:
 
     folder = output.with_name(output.name + "_data")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, count, seed in (("train", 120 if short else 300, 0), ("validation", 20 if short else 150, 1)):
-        write(folder / f"{name}.extxyz", frames(count, seed), format="extxyz")
+    for name, made in (("train", frames(120 if short else 300, 0)), ("validation", frames(20 if short else 150, 1, shortest=1.0))):  # inside what is learnt
+        write(folder / f"{name}.extxyz", made, format="extxyz")
     config = read_config(HERE / "lj_trimer.toml", {"output": str(output)})
     if short:  # a few line searches over all frames at once
         config = replace(config, epochs=12, batch_size=1000, optimiser=replace(config.optimiser, kind="lbfgs"), loss=replace(config.loss, energy=1.0, forces=0.1))
