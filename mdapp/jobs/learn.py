@@ -17,9 +17,10 @@ import numpy as np
 
 from mdapp.config.label import LabelConfig
 from mdapp.config.learn import LearnConfig
-from mdapp.errors import EXIT_FINISHED, EXIT_INPUT, EXIT_NOT_CONVERGED, EXIT_STOPPED, StructureError, UserError
+from mdapp.errors import EXIT_FINISHED, EXIT_NOT_CONVERGED, EXIT_STOPPED, StructureError, UserError
 from mdapp.jobs._learn_folder import HELD_OUT, LOCK, SUMMARY, LearnFolder, write_structures
-from mdapp.jobs._learn_train import LoopStopped, judged, spreads_of, train_member, training_settings
+from mdapp.jobs._learn_start import labelled_frames, refuse_bad_training, starts_of, theory_of
+from mdapp.jobs._learn_train import LoopStopped, judged, spreads_of, train_member
 from mdapp.screen import Screen, silent
 from potentials.typed import ConfigError, from_mapping, to_mapping
 
@@ -57,9 +58,9 @@ def learn(config: LearnConfig | str | Path, screen: Screen | None = None, *, res
     screen = screen or silent()
     settings = config if isinstance(config, LearnConfig) else read(config, changes)
     settings = replace(settings, device=device_for(settings.device))
-    starts = _starts(settings)
-    _refuse_bad_training(settings)
-    theory = _theory(settings.calculator)
+    starts = starts_of(settings)
+    refuse_bad_training(settings)
+    theory = theory_of(settings.calculator)
     folder = LearnFolder(Path(settings.output), to_mapping(settings), resume)
     set_threads(settings.threads, max(len(a) for a in starts))
     with RunLock(folder.path, LOCK), Stopping(folder.path / "STOP", None) as stop:
@@ -142,7 +143,7 @@ class _Loop:
             rng = np.random.default_rng([c.seed, number, 11])
             chosen = [_thrown(self.starts[k % len(self.starts)], c.first_rattle, rng) for k in range(c.labels)]
             self.screen.warn(f"round {number}: the committee came to nothing that it could be asked about; {c.labels} start structures, thrown off, are labelled.")
-        row = {"round": number, "labels": sum(len(_labelled(f)) for f in files), "new_labels": len(labelled), **errors,
+        row = {"round": number, "labels": sum(len(labelled_frames(f)) for f in files), "new_labels": len(labelled), **errors,
                "explored": len(explored.found), "explored_spread_eV_A": float(spreads[np.isfinite(spreads)].max()) if np.isfinite(spreads).any() else None,
                "uncertain": int((spreads >= c.least_spread).sum()), "chosen": len(chosen), "held_ps": explored.mean_held_ps,
                "held_most_ps": c.explore.steps * c.explore.timestep_fs / 1000 if c.explore.method == "md" else None, "broken": len(explored.reasons),
@@ -191,11 +192,11 @@ class _Loop:
             if self.stop.reason is None:
                 self.stop.reason = "a signal"  # it came to the labels, which had hold of it
             raise LoopStopped
-        return _labelled(target) if target.exists() else []
+        return labelled_frames(target) if target.exists() else []
 
     def _held_out(self) -> list[Atoms]:
         files = [Path(f) for f in self.config.held_out_files] or [self.folder.path / HELD_OUT]
-        return [atoms for file in files for atoms in _labelled(file)]
+        return [atoms for file in files for atoms in labelled_frames(file)]
 
     def _explore(self, here: Path, members: Sequence[Path], number: int) -> tuple[Any, np.ndarray, list[int]]:
         from mdapp.jobs._learn_explore import explore, unbroken
@@ -212,7 +213,7 @@ class _Loop:
             rng = np.random.default_rng([c.seed, number, 7])
             return explored, spreads, [int(k) for k in rng.permutation(sound)[: c.labels]]
         first = load_potential(members[0])
-        known = [a for k in range(number + 1) for a in _labelled(self.folder.round(k) / "labelled.xyz")[-CLOSE_BY:]]
+        known = [a for k in range(number + 1) for a in labelled_frames(self.folder.round(k) / "labelled.xyz")[-CLOSE_BY:]]
         known_points = descriptors_of(known, first, self.elements) if known else None
         points = descriptors_of(explored.found, first, self.elements) if explored.found else np.zeros((0, 1))
         return explored, spreads, uncertain_and_diverse(spreads, points, c.labels, c.least_spread, c.most_spread, known_points)
@@ -239,103 +240,7 @@ def _flat(before: Mapping[str, Any], now: Mapping[str, Any], share: float) -> bo
     return all(now[name] > (1 - share) * before[name] for name in ("forces_rmse_eV_A", "held_out_spread_eV_A"))
 
 
-def _labelled(file: Path) -> list[Atoms]:
-    from ase.io import read
-
-    try:
-        return read(file, ":", format="extxyz") if file.exists() else []
-    except (ValueError, KeyError, IndexError, OSError) as error:
-        raise LabelsMissing(f"{file} cannot be read as extended XYZ ({error}).") from error
-
-
 def _thrown(start: Atoms, by: float, rng: np.random.Generator) -> Atoms:
     atoms = start.copy()
     atoms.positions += rng.normal(0.0, by, atoms.positions.shape)
     return atoms
-
-
-def _starts(config: LearnConfig) -> list[Atoms]:
-    """Where exploration begins.
-
-    Raises
-    ------
-    StructureError : a file that cannot be read, or that holds a structure that cannot be used.
-    """
-    from mdapp.jobs._relax_input import read_all
-
-    found = []
-    for source in read_all(config.starts):
-        if source.atoms is None:
-            raise StructureError(f"{source.name}: {source.problem}")
-        atoms = source.atoms
-        atoms.info = {key: value for key, value in atoms.info.items() if key in ("charge", "multiplicity", "molecule")}
-        atoms.arrays = {name: value for name, value in atoms.arrays.items() if name in ("numbers", "positions")}
-        found.append(atoms)
-    _refuse_what_has_no_labels(config)
-    return found
-
-
-def _refuse_what_has_no_labels(config: LearnConfig) -> None:
-    """Files that are there already are read as they will be later, before anything is made."""
-    from potentials.data.labelled import DataError
-    from potentials.data.read import read_labelled
-
-    for name in (*config.given, *config.held_out_files):
-        if not Path(name).is_file():
-            raise LabelsMissing(f"No labelled file {name}.")
-    try:
-        for name in config.given:
-            bare = [frame.source for frame in read_labelled(name) if frame.energy is None or frame.forces is None]
-            if bare:
-                raise LabelsMissing(f"[learn]: data: {bare[0]} has no energy, or no forces, and members learn from both.")
-        for name in config.held_out_files:
-            bare = [k for k, frame in enumerate(_labelled(Path(name))) if frame.calc is None or not {"energy", "forces"} <= frame.calc.results.keys()]
-            if bare:
-                raise LabelsMissing(f"[learn]: held_out: frame {bare[0]} of {name} has no energy, or no forces. Extended XYZ with both is wanted, as `mdapp label` writes it.")
-    except DataError as error:
-        raise LabelsMissing(str(error)) from error
-
-
-class LabelsMissing(UserError):
-    """A file of labels that is not there."""
-
-    exit_code = EXIT_INPUT
-
-
-def _refuse_bad_training(config: LearnConfig) -> None:
-    """Settings of [learn.train] that do not fit are told before anything is labelled."""
-    from potentials.words import file_of, not_found
-
-    if config.begin_from is not None and file_of(config.begin_from) is None:
-        raise UserError(f"[learn]: begin_from: {not_found(config.begin_from)}")
-    if _n_heads(config) < 2 and config.members < 2:
-        raise UserError("[learn]: members must be 2 or more, got 1: a single potential disagrees with nobody. Or give it several heads: energy_heads = 8 under "
-                        "[learn.train.potential.config].")
-    try:
-        training_settings(config, 0, [Path("labelled.xyz")], Path(config.output), None, "")
-    except ConfigError as error:
-        raise UserError(str(error)) from error
-
-
-def _n_heads(config: LearnConfig) -> int:
-    """Heads of each member: of the file that it begins from, or as its settings have it."""
-    from potentials.checkpoint import PotentialFileError, read_content
-    from potentials.words import file_of
-
-    if config.begin_from is not None:
-        file = file_of(config.begin_from)
-        try:
-            found = {} if file is None else read_content(file)["config"]
-        except PotentialFileError as error:
-            raise UserError(f"[learn]: begin_from: {error}") from error
-        return config.energy_heads or int(found.get("energy_heads", 1))
-    settings = config.train.get("potential", {})
-    return int(settings.get("config", {}).get("energy_heads", 1)) if isinstance(settings, dict) else 1
-
-
-def _theory(word: str) -> str:
-    """Level of theory of the calculator, which also says whether there is such a one."""
-    from mdapp.jobs._label_work import Recipe
-    from mdapp.jobs.label import _probe
-
-    return str(getattr(getattr(_probe(Recipe(word)), "card", None), "level_of_theory", "")) or word
