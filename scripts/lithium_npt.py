@@ -55,7 +55,7 @@ def measured(folder: Path) -> dict[str, Any]:
     sites = bulk("Li", "bcc", a=1.0, cubic=True).repeat(3)
     sites = sites.get_scaled_positions()
     moved, odd = [], []
-    for f in half:
+    for f in half[::5]:  # neighbours in time are alike
         s = f.positions @ np.linalg.inv(f.cell) - sites
         s -= s.mean(0)  # the crystal as a whole may drift
         s -= np.round(s)
