@@ -44,7 +44,7 @@ def test_the_trimer_is_recovered_and_keeps_its_energy(trimer, tmp_path):
 @pytest.mark.slow  # 6,000 updates of a Kalman filter, a minute or two
 def test_the_whole_training_recovers_the_trimer_to_a_thousandth_of_its_well_and_keeps_its_energy(trimer, tmp_path):
     result = trimer.main(["--output", str(tmp_path / "trimer")])
-    assert result["largest_difference_over_well_depth"] < 1e-3  # 3e-4 was found
+    assert result["largest_difference_over_well_depth"] < 1e-3
     assert result["nve_spread_meV"] < 0.1 and abs(result["nve_drift_meV_per_ps"]) < 0.1  # 2 ps from 300 K
 
 
