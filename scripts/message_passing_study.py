@@ -335,23 +335,25 @@ def figure(work: Path) -> None:
         if file.exists():
             rows = np.array(json.loads(file.read_text())["rows"])
             axes[0, 0].plot(rows[:, 0], rows[:, 1], label=head, lw=0.8)
-            axes[0, 1].plot(rows[:, 0], rows[:, 2] - rows[0, 2], label=head, lw=0.8)
+            axes[0, 1].plot(rows[:, 0], 1000 * (rows[:, 2] - rows[0, 2]), label=head, lw=0.8)
     axes[0, 0].set(xlabel="time / ps", ylabel="T / K", title="argon, constant energy, 400 atoms, 2 fs")
-    axes[0, 1].set(xlabel="time / ps", ylabel="exact total energy, meV/atom", title="less that of the start", yscale="symlog")
+    axes[0, 1].set(xlabel="time / ps", ylabel="µeV/atom", title="exact total energy less that of the start")
     d = np.linspace(3.2, 6.0, 57)
     axes[1, 0].plot(d, 1000 * exact_pair_curve(d), "k--", label="exact")
-    for name in ("scratch-50", "tuned-50", "tuned-200", "argon-pair"):
+    for name, style in (("scratch-50", "-"), ("tuned-50", "-."), ("tuned-200", ":"), ("argon-pair", "-")):
         potential = loaded(work, name)
         if potential is not None:
-            axes[1, 0].plot(d, 1000 * pair_curve(potential, d), label=name)
+            axes[1, 0].plot(d, 1000 * pair_curve(potential, d), style, label=f"{name}, {potential.config.num_layers} passes")
     axes[1, 0].set(xlabel="Ar-Ar / Å", ylabel="force / meV/Å", ylim=(-25, 60), title="two lone atoms")
     path = RESULTS / "message_passing_transfer.csv"
     if path.exists():
         found = list(csv.DictReader(path.open(newline="")))
         for start in ("scratch", "water"):
             points = sorted((int(r["frames"]), float(r["error_percent"])) for r in found if r["start"] == start)
-            axes[1, 1].loglog(*zip(*points), "o-", label=f"from {start}") if points else None
-    axes[1, 1].set(xlabel="argon frames", ylabel="force error, % of the mean component", title="fine-tuning water to argon")
+            axes[1, 1].semilogx(*zip(*points), "o-", label=f"from {start}") if points else None
+    axes[1, 1].set(xlabel="argon frames", ylabel="force error, % of the mean component", title="fine-tuning water to argon", ylim=(0, None))
+    axes[1, 1].set_xticks(COUNTS, [str(n) for n in COUNTS], minor=False)
+    axes[1, 1].minorticks_off()
     for ax in axes.flat:
         ax.legend(fontsize=8) if ax.get_legend_handles_labels()[0] else None
     page.savefig(RESULTS / "message_passing.png", dpi=130)
