@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from stability_study import Trial, one, write
 
-from mdapp.errors import EXIT_STOPPED
+from mdapp.errors import EXIT_STOPPED, PotentialError
 from mdapp.frame import Frame
 from mdapp.quantities import quantity
 from mdapp.topology import find_bonds
@@ -176,7 +176,11 @@ def main() -> None:
     rows = []
     for k, trial in enumerate(trials, 1):
         folder = asked.output / trial.name
-        summary = one(trial, folder, quantity(asked.time, "fs", "time"), timestep=asked.timestep, every=1, on_event="warn", device="cpu", threads=1)
+        try:
+            summary = one(trial, folder, quantity(asked.time, "fs", "time"), timestep=asked.timestep, every=1, on_event="warn", device="cpu", threads=1)
+        except PotentialError as error:
+            print(f"{k}/{len(trials)} {trial.name}: refused before the first step, so it has no row. {error}", flush=True)
+            continue
         if summary["exit_code"] == EXIT_STOPPED:
             print(f"interrupted in {trial.name}; call again to go on", flush=True)
             sys.exit(EXIT_STOPPED)

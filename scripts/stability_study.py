@@ -195,8 +195,10 @@ class Study:
 
     def compile(self, trial: Trial) -> None:
         """Make code that is not there yet outside of any turn: a turn that ends in the middle of it would throw it away. It serves structures of all sizes."""
+        if not self.options.get("compile"):
+            return
         kind = trial.potential, bool(atoms_of(trial.structure).pbc.all())
-        if self.options.get("compile") and kind not in self.compiled:
+        if kind not in self.compiled:
             prepare(RunConfig(structure=str(trial.structure), potential=(trial.potential,), charge=trial.charge, relax_start=False, **self.options), silent())
             self.compiled.add(kind)
 
