@@ -8,7 +8,7 @@
     python scripts/explore_minima.py table                      what there is so far
 
 Everything goes on where it was when it is called again: searches from their hops, saddles pair by pair, the reference structure by structure. The work is under
---folder (scratch/explore), results go to scripts/results: explore_minima.csv, explore_basins.csv, explore_reference.csv and .png.
+--folder (scratch/explore), results go to scripts/results: explore_minima.csv, explore_basins.csv, explore_reference.csv and .png (with --cis explore_reference_cis).
 
 J. T. Frank, O. T. Unke, K.-R. Müller and S. Chmiela, Nat. Commun. 15, 6539 (2024) (the exploration of minima by
 So3krates); C. Bannwarth, S. Ehlert and S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019) (GFN2-xTB).
@@ -53,9 +53,14 @@ def start_of(sequence: str, folder: Path) -> Path:
     return path
 
 
+def folder_of(sequence: str, asked: argparse.Namespace) -> Path:
+    """Where the search of a peptide lives."""
+    return asked.folder / f"{PEPTIDES[sequence]}-minima{'-cis' if asked.cis else ''}"
+
+
 def search(sequence: str, asked: argparse.Namespace, minima: int, seconds: float | None, hops: int | None = None) -> Path:
     """The search's folder, after this session of it."""
-    folder = asked.folder / f"{PEPTIDES[sequence]}-minima{'-cis' if asked.cis else ''}"
+    folder = folder_of(sequence, asked)
     kind = {"move": ("dihedral:amides=true", "minima-hopping"), "keep_peptide_bonds": False} if asked.cis else {}
     screen = Screen()
     if not (folder / "run.toml").exists():
@@ -101,8 +106,8 @@ def reference(asked: argparse.Namespace, seconds: float) -> None:
     """Relax a random sample of the minima with GFN2-xTB, each process one at a time, and compare; goes on where it was."""
     from mdapp.minima.library import Library
 
-    folder = asked.folder / f"{PEPTIDES['AAA']}-minima"
-    done_file = asked.folder / "reference.jsonl"
+    folder = folder_of("AAA", asked)
+    done_file = asked.folder / ("reference-cis.jsonl" if asked.cis else "reference.jsonl")
     with Library(folder, "r") as library:
         sample = np.random.default_rng(asked.seed).permutation(len(library))[: asked.sample].tolist()
         known = [row for row in read_lines(done_file) if fits(row, library)]
@@ -174,12 +179,12 @@ def compare(asked: argparse.Namespace, library: Any, rows: list[dict[str, Any]])
             distinct.append(int(k))
     kept = (moved <= SAME) & same_fold
     above, reference_above = ours - ours.min(), energy - energy.min()
-    write_rows(RESULTS / "explore_reference.csv", [
+    write_rows(RESULTS / f"explore_reference{'_cis' if asked.cis else ''}.csv", [
         {"minimum": row["minimum"], "above_lowest_eV": round(float(a), 5), "reference_above_lowest_eV": round(float(b), 5), "moved_A": round(float(m), 4),
          "same_regions": bool(s), "kept": bool(k)} for row, a, b, m, s, k in zip(rows, above, reference_above, moved, same_fold, kept, strict=True)])
     figure = agreement(above, reference_above, moved, kept, "so3krates.pt", "GFN2-xTB", SAME)
-    print(f"{save(figure, RESULTS / 'explore_reference.png')}")
-    note(asked, "reference", PEPTIDES["AAA"], {
+    print(save(figure, RESULTS / f"explore_reference{'_cis' if asked.cis else ''}.png"))
+    note(asked, "reference, cis and trans" if asked.cis else "reference", PEPTIDES["AAA"], {
         "compared": len(rows), "kept": float(kept.mean()), **{f"within_{d}_A": float(np.mean(moved <= d)) for d in KINDS}, "same_regions": float(same_fold.mean()),
         "distinct_in_reference": len(distinct), "median_moved_A": float(np.median(moved)), "spearman": float(spearmanr(above, reference_above).statistic),
         "mae_of_energies_meV": float(1000 * np.abs((ours - ours.mean()) - (energy - energy.mean())).mean()),
@@ -228,7 +233,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--potential", default=POTENTIAL)
     parser.add_argument("--minima", type=int, default=1000, help="search: end at so many")
     parser.add_argument("--hours", type=float, default=1.0, help="end after so long; question: of both, the search at most two thirds of it")
-    parser.add_argument("--cis", action="store_true", help="search: peptide bonds may turn from trans to cis; with all of them trans there are some 400 minima")
+    parser.add_argument("--cis", action="store_true", help="search, reference, question: peptide bonds may turn to cis; with all of them trans there are some 400 minima")
     parser.add_argument("--hops", type=int, default=600, help="dipeptide: end after so many")
     parser.add_argument("--saddles", type=int, default=60, help="dipeptide: pairs of minima between which saddles are looked for")
     parser.add_argument("--sample", type=int, default=200, help="reference: minima to relax")
@@ -244,8 +249,7 @@ def main(words: list[str] | None = None) -> None:
     if asked.what == "search":
         search("AAA", asked, asked.minima, seconds)
     elif asked.what == "question":
-        folder = asked.folder / f"{PEPTIDES['AAA']}-minima"
-        finished = folder / "summary.json"
+        finished = folder_of("AAA", asked) / "summary.json"
         if not (finished.exists() and json.loads(finished.read_text())["verdict"] == "finished"):
             search("AAA", asked, asked.minima, 2 / 3 * seconds)
         if json.loads(finished.read_text())["verdict"] != "finished":
