@@ -306,6 +306,7 @@ def test_never_more_than_twice_the_limit_is_held():
     assert most <= 4002
 
 
+@pytest.mark.slow  # compiles
 def test_compiled_code_takes_over_when_it_pays_and_gives_the_same(here, monkeypatch):
     """The compiler itself is left out (minutes); what is traced is evaluated as it is."""
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)

@@ -31,14 +31,14 @@ def test_replicas_stopped_and_resumed_are_the_single_runs_with_their_seeds():
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    first = run.run(RunConfig(**ARGON, steps=2500, seed=7, replicas=2, parallel=1, output="all"))
+    first = run.run(RunConfig(**ARGON, steps=900, seed=7, replicas=2, parallel=1, output="all"))
     stopper.join()
     assert first.exit_code == 3 and not Path("all/STOP").exists()
-    assert 100 <= first.summary["replicas"][0]["steps"] < 2500 and first.summary["replicas"][1]["why"] == "not begun"
+    assert 100 <= first.summary["replicas"][0]["steps"] < 900 and first.summary["replicas"][1]["why"] == "not begun"
     again = resume.resume(ResumeConfig(run="all"))
-    assert again.exit_code == 0 and [r["steps"] for r in again.summary["replicas"]] == [2500, 2500]
+    assert again.exit_code == 0 and [r["steps"] for r in again.summary["replicas"]] == [900, 900]
     for k in range(2):
-        alone = run.run(RunConfig(**ARGON, steps=2500, seed=7 + k, output=f"alone{k}"))
+        alone = run.run(RunConfig(**ARGON, steps=900, seed=7 + k, output=f"alone{k}"))
         for name in ("thermo.csv", "final.extxyz"):
             assert (alone.folder / name).read_bytes() == Path(f"all/r{k:03d}", name).read_bytes()
     assert replicas_of("all") == ["all/r000", "all/r001"]

@@ -95,7 +95,7 @@ def test_a_committee(method, monkeypatch):
     assert any(e["kind"] == "warning" and "committee" in e["message"] for e in read_events(Path("b")))
 
 
-@pytest.mark.parametrize("method", ["nve", "nvt-langevin", "npt-mtk", "npt-c-rescale"])
+@pytest.mark.parametrize("method", ["nvt-langevin", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nve", "npt-mtk", "npt-c-rescale"))])
 def test_compiled_code_in_a_cell(method, kept, monkeypatch):
     """The compiled function with a stress and the one without may differ in a last bit: whole and cut runs ask for the same one."""
     from potentials.runtime import code_cache
