@@ -36,7 +36,7 @@ def test_the_trimer_is_labelled_by_lennard_jones_law(trimer):
 
 def test_the_trimer_is_recovered_and_keeps_its_energy(trimer, tmp_path):
     result = trimer.main(["--short", "--output", str(tmp_path / "trimer")])
-    assert result["largest_difference_over_well_depth"] < 0.1  # of 3 epsilon, after a few seconds; 0.031 was found
+    assert result["largest_difference_over_well_depth"] < 0.05  # of 3 epsilon, after a few seconds
     assert result["nve_spread_meV"] < 0.1
     assert (tmp_path / "trimer" / "trimer.png").stat().st_size > 10_000
 

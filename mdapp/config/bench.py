@@ -16,5 +16,7 @@ class BenchConfig(RunConfig):
 
     def check(self) -> None:
         super().check()
+        if self.replicas > 1:
+            raise ValueError(f"replicas = {self.replicas} is given, but one system is measured. Leave it out; copies evaluates several of it together.")
         positive(self, "seconds")
         whole(self, "copies", 0, 100_000)

@@ -22,7 +22,7 @@ from mdapp.jobs._compute import free_cores
 from mdapp.jobs._log import Teller
 from mdapp.jobs._report import header
 from mdapp.jobs._session import RunResult, summary_of
-from mdapp.jobs._start import Start, first_moment, prepare
+from mdapp.jobs._start import first_moment, prepare
 from mdapp.jobs._stopping import Stopping
 from mdapp.screen import Screen
 from mdapp.trajectory import RunFolder, RunLock, create_run_folder, planned_run_folder, write_input
@@ -59,7 +59,7 @@ def run_replicas(config: RunConfig, screen: Screen, deadline: float | None) -> R
             write_input(folder.input, start.original)
             write_topology(folder, start)
             settled = replace(start.config, replicas=config.replicas, parallel=_at_once(config, start.config))
-            write_text(folder.config, record(_with(start, settled), uuid.uuid4().hex))
+            write_text(folder.config, record(replace(start, config=settled), uuid.uuid4().hex))
             teller = Teller(screen, folder.log)
             rows = [*header(start, folder.path), ("replicas", f"{config.replicas}, seeds {settled.seed} to {(settled.seed or 0) + config.replicas - 1}, "
                                                               f"{settled.parallel} at a time")]
@@ -106,10 +106,6 @@ def _at_once(config: RunConfig, settled: RunConfig) -> int:
     """How many at a time: as asked, one on a GPU, else what the free cores carry."""
     usual = 1 if settled.device != "cpu" else max(1, free_cores() // (settled.threads or 1))
     return min(config.replicas, config.parallel or usual)
-
-
-def _with(start: Start, config: RunConfig) -> Start:
-    return replace(start, config=config)
 
 
 def _drive(waiting: Sequence[Child], config: RunConfig, folder: RunFolder, teller: Teller, stopping: Stopping) -> RunResult:

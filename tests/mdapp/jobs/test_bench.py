@@ -59,7 +59,7 @@ def test_a_calculator_of_others_is_one_part_and_has_no_batches(capsys):
     assert "property object" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words, claim", [(["--seconds", "0"], "seconds must be > 0"), (["--copies", "-1"], "copies must be >= 0"),
+@pytest.mark.parametrize("words, claim", [(["--seconds", "0"], "seconds must be > 0"), (["--copies", "-1"], "copies must be >= 0"), (["--replicas", "2"], "one system is measured"),
                                           (["--ensemble", "npt", "--thermostat", "csvr"], "does not fit")])
 def test_what_cannot_be_measured_is_refused(capsys, words, claim):
     assert main(["bench", "ar.xyz", "-p", "lj", *words]) == 2
