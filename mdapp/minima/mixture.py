@@ -1,8 +1,9 @@
 """Which move pays: a bandit over the moves, by new minima per force evaluation.
 
 New minima of a move are taken for events of a Poisson process whose clock is the number of evaluations. The unknown rate has a Gamma distribution, which
-begins at one event in `PRIOR_EVALUATIONS`, or at `PRIOR_EVENTS` events at the rate that a move is known for (its `guess`), and forgets the past slowly, because a search exhausts what a move can find. Before each hop a rate is drawn for each
-move, and the largest wins (Thompson sampling): moves that pay are used more, and no move is given up before it has been tried.
+begins at one event in `PRIOR_EVALUATIONS`, or at `PRIOR_EVENTS` events at the rate that a move is known for (its `guess`), and forgets the past slowly,
+because a search exhausts what a move can find. Before each hop a rate is drawn for each move, and the largest wins (Thompson sampling): moves that pay are
+used more, and no move is given up before it has been tried.
 
 W. R. Thompson, Biometrika 25, 285 (1933); D. Russo et al., A Tutorial on Thompson Sampling, Found. Trends Mach. Learn. 11, 1 (2018).
 """
