@@ -12,7 +12,7 @@ class BenchConfig(RunConfig):
     """What a step of a run costs, and where the time goes; takes what a run takes."""
 
     seconds: float = option(5.0, "How long each way is measured, after its first steps.", unit="s")
-    copies: int = option(16, "Most copies of the structure that are evaluated together: 1, 4, 16, ... up to this one; 0: none of it.")
+    copies: int = option(16, "Most copies of the structure that are evaluated together: 4, 16, 64, ... up to this one; 0: none of it.")
 
     def check(self) -> None:
         super().check()
