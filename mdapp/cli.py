@@ -5,14 +5,12 @@ torch, ase and matplotlib are imported by the jobs, never here: help and refusal
 """
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import math
 import os
 import sys
 import traceback
-import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -23,56 +21,9 @@ from mdapp.config import DEVICE, AnalyseConfig, CheckConfig, DataReportConfig, E
 from mdapp.config.bench import BenchConfig
 from mdapp.config.label import LabelConfig
 from mdapp.errors import UserError
-from mdapp.record import Record, nearest
-from mdapp.toml import fill, read_settings, to_toml
-
-_SCREEN_FLAGS = ("config", "dry_run", "json", "quiet", "verbose", "traceback")
-
-
-class Verbs(click.Group):
-    """The verbs, with the nearest one named where a word is unknown."""
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return super().get_command(ctx, {"analyze": "analyse"}.get(name, name))
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        name = args[0]
-        if not name.startswith("-") and self.get_command(ctx, name) is None:
-            shown = [n for n, command in self.commands.items() if not command.hidden]
-            raise click.UsageError(f"no verb '{name}'{nearest(name, [*self.commands, 'analyze'])}; known: {', '.join(shown)}.", ctx=ctx)
-        return super().resolve_command(ctx, args)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-class Whole(click.ParamType):
-    """A whole number, also as 1e6 or 10_000."""
-
-    name = "N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            number = float(value)
-            if number.is_integer():
-                return int(value) if value.lstrip("+-").replace("_", "").isdigit() else int(number)
-        except (ValueError, OverflowError):
-            pass
-        raise click.UsageError(f"{param.opts[0] if param else 'value'}: '{value}' is not a whole number.", ctx=ctx)
-
-
-class Number(click.ParamType):
-    """A number without a unit."""
-
-    name = "X"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return float(value)
-        except ValueError:
-            raise click.UsageError(f"{param.opts[0] if param else 'value'}: '{value}' is not a number.", ctx=ctx) from None
+from mdapp.options import SCREEN_FLAGS, Verbs, Whole, flags, options_of, settle
+from mdapp.record import Record
+from mdapp.toml import to_toml
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -102,53 +53,6 @@ def _show_version(ctx: click.Context) -> None:
     ctx.exit()
 
 
-def options_of(cls: type[Record]) -> list[click.Parameter]:
-    """The positional arguments and options that fill a record."""
-    hints = typing.get_type_hints(cls)
-    params: list[click.Parameter] = []
-    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
-        several = str(f.type).startswith("tuple")
-        if f.default is dataclasses.MISSING and f.name != "potential":
-            params.append(click.Argument([f.name], required=False, nargs=-1 if several else 1, metavar=f.name.upper() + ("..." if several else "")))
-            continue
-        hint, unit, text = hints[f.name], f.metadata["unit"], f.metadata["help"]
-        words = f"--{f.name.replace('_', '-')}"
-        names = [f.name, *([f"-{f.metadata['short']}"] if f.metadata["short"] else [])]
-        if hint is bool:
-            params.append(click.Option([*names, f"{words}/--no-{words[2:]}"], default=None, help=f"{text}  [{'yes' if f.default else 'no'}]"))
-            continue
-        if f.default not in (dataclasses.MISSING, None):
-            shown = ", ".join(f.default) if isinstance(f.default, tuple) else f"{f.default:g}" if isinstance(f.default, float) else f.default
-            text = f"{text}  [{shown}{' ' + unit if unit else ''}]"
-        bare = unit is None and not f.metadata["duration"]
-        kind = Whole() if hint in (int, int | None) and bare else Number() if hint in (float, float | None) and bare else click.STRING
-        params.append(click.Option([*names, words], type=kind, multiple=several, default=None, help=text, metavar=f.metadata["metavar"] or unit))
-    return params
-
-
-def flags() -> list[click.Parameter]:
-    """Options of how a verb is asked and shown, the same for all."""
-    return [
-        click.Option(["--config"], metavar="FILE.toml", help="Read settings from here; options beat it."),
-        click.Option(["--dry-run"], is_flag=True, help="Print the whole resolved TOML and stop."),
-        click.Option(["--json"], is_flag=True, help="Print a summary as JSON on stdout, and nothing else there."),
-        click.Option(["-q", "--quiet"], is_flag=True, help="Show nothing but warnings and errors."),
-        click.Option(["-v", "--verbose"], is_flag=True, help="Show more."),
-        click.Option(["--traceback"], is_flag=True, help="Show the whole traceback of an error."),
-    ]
-
-
-def settle(cls: type[Record], verb: str, given: dict[str, Any], path: str | None, where: str = "") -> Record:
-    """The configuration from a file and the command line; the command line wins, also over what excludes its choice."""
-    given = {key: value for key, value in given.items() if value is not None and value != ()}
-    stored = read_settings(path, verb) if path else {}
-    if "steps" in given or "time" in given:
-        stored = {key: value for key, value in stored.items() if key not in ("steps", "time")}
-    if "ensemble" in given and given["ensemble"] != stored.get("ensemble", given["ensemble"]):
-        stored = {key: value for key, value in stored.items() if key not in ("thermostat", "barostat", "pressure")}
-    return fill(cls, {**stored, **given}, f"{path}, [{verb}]" if path and not given else where or f"mdapp {verb}")
-
-
 def add_verb(name: str, cls: type[Record], job: str, text: str, within: click.Group = cli) -> None:
     """A verb whose options are the fields of `cls` and whose work is the function `job` ("module.function" in mdapp.jobs).
 
@@ -157,7 +61,7 @@ def add_verb(name: str, cls: type[Record], job: str, text: str, within: click.Gr
     title = name if within is cli else f"{within.name}-{name}"
 
     def work(**given: Any) -> int:
-        flag = {key: given.pop(key) for key in _SCREEN_FLAGS}
+        flag = {key: given.pop(key) for key in SCREEN_FLAGS}
         config = settle(cls, title, given, flag["config"], f"mdapp {title}" if within is cli else f"mdapp {within.name} {name}")
         if flag["dry_run"]:
             config = config.with_seed() if isinstance(config, (RunConfig, MinimaConfig)) else config
@@ -254,22 +158,27 @@ _TRAIN = {  # keys of [train] that the command line may change; their meaning st
 }  # fmt: skip
 
 
-def _train(config: str | None, resume: bool, dry_run: bool, json: bool, quiet: bool, verbose: bool, traceback: bool, **changes: Any) -> int:
-    if config is None:
-        raise UserError("mdapp train: name the TOML file that describes the training.")
-    given = {key: value for key, value in changes.items() if value is not None}
-    if dry_run:
-        click.echo(_job("train.resolved")(config, given), nl=False)
-        return errors.EXIT_FINISHED
-    from mdapp.screen import Screen
+def _from_file(verb: str, what: str) -> Callable[..., int]:
+    """The work of a verb that is described by a TOML file: jobs.<verb>.<verb>, and jobs.<verb>.resolved for --dry-run."""
 
-    result = _job("train.train")(config, Screen(quiet=quiet, verbose=verbose, to_stderr=json), resume=resume, changes=given)
-    if json and os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, the first one speaks
-        click.echo(_as_json(result.summary))
-    return result.exit_code
+    def work(config: str | None, resume: bool, dry_run: bool, json: bool, quiet: bool, verbose: bool, traceback: bool, **changes: Any) -> int:
+        if config is None:
+            raise UserError(f"mdapp {verb}: name the TOML file that describes the {what}.")
+        given = {key: value for key, value in changes.items() if value is not None}
+        if dry_run:
+            click.echo(_job(f"{verb}.resolved")(config, given), nl=False)
+            return errors.EXIT_FINISHED
+        from mdapp.screen import Screen
+
+        result = _job(f"{verb}.{verb}")(config, Screen(quiet=quiet, verbose=verbose, to_stderr=json), resume=resume, changes=given)
+        if json and os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, the first one speaks
+            click.echo(_as_json(result.summary))
+        return result.exit_code
+
+    return work
 
 
-cli.add_command(click.Command("train", callback=_train, short_help="Train a potential on labelled structures", params=[
+cli.add_command(click.Command("train", callback=_from_file("train", "training"), short_help="Train a potential on labelled structures", params=[
     click.Argument(["config"], required=False, metavar="CONFIG.toml"),
     click.Option(["--resume"], is_flag=True, help="Go on from last.pt in the output folder."),
     *(click.Option([f"--{name}"], type=kind, default=None, help=text, metavar=metavar) for name, (kind, text, metavar) in _TRAIN.items()),
@@ -281,22 +190,7 @@ cli.add_command(click.Command("train", callback=_train, short_help="Train a pote
     the training with a state from which --resume goes on."""))  # fmt: skip
 
 
-def _learn(config: str | None, resume: bool, dry_run: bool, json: bool, quiet: bool, verbose: bool, traceback: bool, **changes: Any) -> int:
-    if config is None:
-        raise UserError("mdapp learn: name the TOML file that describes the loop.")
-    given = {key: value for key, value in changes.items() if value is not None}
-    if dry_run:
-        click.echo(_job("learn.resolved")(config, given), nl=False)
-        return errors.EXIT_FINISHED
-    from mdapp.screen import Screen
-
-    result = _job("learn.learn")(config, Screen(quiet=quiet, verbose=verbose, to_stderr=json), resume=resume, changes=given)
-    if json:
-        click.echo(_as_json(result.summary))
-    return result.exit_code
-
-
-cli.add_command(click.Command("learn", callback=_learn, short_help="Train a committee that asks for its labels", params=[
+cli.add_command(click.Command("learn", callback=_from_file("learn", "loop"), short_help="Train a committee that asks for its labels", params=[
     click.Argument(["config"], required=False, metavar="CONFIG.toml"),
     click.Option(["--resume"], is_flag=True, help="Go on with the loop in the output folder."),
     click.Option(["--output", "-o"], default=None, help="Folder of the loop.", metavar="FOLDER"),
@@ -350,6 +244,9 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without Å shows '?', and the run goes on
     try:
         return cli.main(args=args, prog_name="mdapp", standalone_mode=False) or errors.EXIT_FINISHED
+    except click.exceptions.NoArgsIsHelpError as error:  # `mdapp` or `mdapp data` alone: the help itself is the answer
+        print(error.format_message(), file=sys.stderr)
+        return errors.EXIT_USAGE
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "mdapp"
         return _refuse(args, f"{path}: {_sentence_of(error)} Try '{path} --help'.", errors.EXIT_USAGE)

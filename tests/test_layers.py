@@ -16,10 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = """
 mdapp.__main__
 mdapp.cli
+mdapp.options
 mdapp.jobs
 mdapp.minima
 mdapp.simulation mdapp.relax mdapp.plots mdapp.report mdapp.screen
-mdapp.replicas
 mdapp.trajectory
 mdapp.dynamics mdapp.monitors mdapp.structure mdapp.analysis mdapp.cluster
 mdapp.topology
@@ -127,8 +127,8 @@ def test_potentials_never_imports_mdapp():
     "package, rooms, verb",
     [
         ("matplotlib", ["mdapp.plots"], "only"),
-        ("torch", ["mdapp.analysis", "mdapp.config", "mdapp.frame", "mdapp.observables", "mdapp.plots", "mdapp.cli"], "not"),
-        ("ase", ["mdapp.cli", "mdapp.config", "mdapp.toml", "mdapp.quantities"], "not"),
+        ("torch", ["mdapp.analysis", "mdapp.config", "mdapp.frame", "mdapp.observables", "mdapp.plots", "mdapp.cli", "mdapp.options"], "not"),
+        ("ase", ["mdapp.cli", "mdapp.options", "mdapp.config", "mdapp.toml", "mdapp.quantities"], "not"),
         ("mdtraj", ["mdapp.trajectory", "mdapp.topology", "mdapp.analysis", "mdapp.jobs"], "only"),
         ("vesin", ["potentials.neighbours"], "only"),
     ],

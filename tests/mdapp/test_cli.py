@@ -126,6 +126,13 @@ def test_an_internal_error_is_one_line_with_exit_code_1(monkeypatch, capsys):
     assert capsys.readouterr().err == "mdapp: internal error, ZeroDivisionError: division by zero. Give --traceback to see where.\n"
 
 
+@pytest.mark.parametrize("words", [[], ["data"]])
+def test_a_verb_that_is_missing_is_answered_with_the_help_alone(words, capsys):
+    assert main(words) == 2
+    said = "".join(capsys.readouterr())
+    assert said.startswith("Usage: mdapp") and "Commands:" in said and "Try 'mdapp" not in said
+
+
 def test_version_is_that_of_the_package(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("mdapp ")
