@@ -14,7 +14,7 @@ J. Chem. Phys. 91, 461 (1989); J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -139,6 +139,26 @@ def equilibrated_from(values: np.ndarray, tries: int = 40) -> int:
         return 0
     starts = np.unique(np.linspace(0, len(x) // 2, tries).astype(int))
     return int(max(starts, key=lambda start: (len(x) - start) / inefficiency(x[start:])))
+
+
+def sound_mean(values: np.ndarray, relaxations: float | None = None) -> Mean:
+    """Mean without the approach to equilibrium, and no surer than a thermostat allows.
+
+    The heat of a thermostatted molecule comes and goes with the relaxation time τ of its thermostat, and half of the variance of its kinetic energy,
+    and of its potential energy, is such heat (equipartition). Over a time L the mean of either is thus uncertain by at least σ √(τ / L). A series of a few
+    τ that happens to hold still does not show this in its own autocorrelation.
+
+    Parameters
+    ----------
+    values : (n_samples,) of a quantity that follows the heat.
+    relaxations : L / τ of the whole series; no such limit where None.
+    """
+    start = equilibrated_from(values)
+    mean = mean_with_error(values[start:])
+    if relaxations is None or mean.n_samples < 2:
+        return mean
+    most = relaxations * mean.n_samples / len(values)
+    return mean if mean.n_independent <= most else replace(mean, error=mean.deviation / math.sqrt(most), n_independent=most)
 
 
 def running_mean(values: np.ndarray, width: int) -> np.ndarray:

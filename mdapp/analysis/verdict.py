@@ -72,7 +72,8 @@ def judge(
     stopped_by : what a guard said when it stopped the run.
     warnings : how often each guard warned.
     relaxations : length of the record in relaxation times of its thermostat, None where that is not known. A run that starts from a minimum
-        gives half of its heat away at once, and is cold until the thermostat has made up for it.
+        gives half of its heat away at once, and is cold until the thermostat has made up for it. The error of `temperature` should know of them too
+        (`statistics.sound_mean`); where they are not known, a mean of few independent samples is not judged.
     """
     broken: list[str] = []
     suspect: list[str] = []
@@ -82,7 +83,8 @@ def judge(
     for guard, count in (warnings or {}).items():
         suspect.append(f"guard {guard} warned {count} time{'s' if count != 1 else ''}")
     _judge_drift(drift, limits, broken, suspect, checked)
-    if relaxations is None or relaxations >= limits.relaxations:
+    long_enough = temperature is not None and temperature.reliable if relaxations is None else relaxations >= limits.relaxations
+    if long_enough:
         _judge_temperature(temperature, target_K, limits, suspect, checked)
     _judge_bonds(bonds, broken, suspect, checked)
     if broken or suspect:
@@ -104,7 +106,7 @@ def _judge_drift(drift: Drift | None, limits: Limits, broken: list[str], suspect
 
 
 def _judge_temperature(mean: Mean | None, target_K: float | None, limits: Limits, suspect: list[str], checked: list[str]) -> None:
-    if mean is None or target_K is None or not mean.reliable:
+    if mean is None or target_K is None:
         return
     off = mean.value - target_K
     if abs(off) > limits.temperature_sigmas * mean.error and abs(off) > limits.temperature_share * target_K:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mdapp.simulation import Outcome
 
 PACKAGES = ("ase", "torch", "numpy", "scipy", "h5py", "mdtraj", "vesin")
+SHOWN_FROM = 5  # independent samples from which an error is shown
 WATER = ("HOH", "WAT", "H2O", "SOL", "TIP3", "TIP")
 
 
@@ -205,7 +206,7 @@ class Numbers:
         """For the closing block."""
         found = []
         if self.temperature is not None:
-            error = f" ± {self.temperature.error:.2g}" if self.temperature.reliable else ""
+            error = f" ± {self.temperature.error:.2g}" if self.temperature.n_independent >= SHOWN_FROM else ""
             found.append(("T", f"{self.temperature.value:.1f}{error} K"))
         if self.drift is not None:
             found.append(("drift", f"{self.drift.slope:+.3g} ± {self.drift.error:.1g} meV/atom/ps of the conserved energy"))
@@ -220,9 +221,9 @@ class Numbers:
         }
 
 
-def numbers_of(folder: Path, n_atoms: int) -> Numbers:
+def numbers_of(folder: Path, n_atoms: int, config: RunConfig) -> Numbers:
     """Drift and mean temperature from the thermo table on disk, all sessions of the run included; nothing where a guard refused the very first frame."""
-    from mdapp.analysis.statistics import equilibrated_from, mean_with_error
+    from mdapp.analysis.statistics import sound_mean
     from mdapp.analysis.thermo import thermo_of_columns
     from mdapp.trajectory import load_series
     from mdapp.trajectory.write import TRAJECTORY
@@ -232,7 +233,8 @@ def numbers_of(folder: Path, n_atoms: int) -> Numbers:
     thermo = thermo_of_columns(load_series(folder).columns, n_atoms)
     if len(thermo) < 3 or thermo.T_K is None:
         return Numbers(None, None)
-    return Numbers(thermo.drift_meV(), mean_with_error(thermo.T_K[equilibrated_from(thermo.T_K):]), shows_drift(thermo.time_fs))
+    relaxations = relaxations_of(float(thermo.time_fs[-1] - thermo.time_fs[0]), config.method, config.friction, config.thermostat_time)
+    return Numbers(thermo.drift_meV(), sound_mean(thermo.T_K, relaxations), shows_drift(thermo.time_fs))
 
 
 def _finite(value: float | None) -> float | None:

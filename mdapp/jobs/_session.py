@@ -197,7 +197,7 @@ def _close(session: Session, outcome: Outcome, speed: Speed) -> RunResult:
         EventLog(folder.path).write("stop", outcome.step, outcome.step * config.timestep, f"Stopped by {session.stopping.reason}.")
     warnings = session.counted if outcome.reason != "guard" else session.counted - Counter([outcome.verdicts[-1].monitor])
     rewinds = [] if session.rewinder is None else session.rewinder.history
-    numbers = numbers_of(folder.path, len(start.atoms))
+    numbers = numbers_of(folder.path, len(start.atoms), config)
     end = ending(outcome, config, session.stopping.reason, numbers, dict(warnings), rewinds, start.warnings)
     summary = {
         "verdict": end.verdict, "status": end.status, "why": end.why, "exit_code": end.exit_code, "folder": str(folder.path),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mdapp.analysis.free_energy import basin_free_energies, basin_populations, free_energy_surface
-from mdapp.analysis.statistics import Drift, Mean, equilibrated_from, mean_with_error, plus_minus
+from mdapp.analysis.statistics import Drift, Mean, mean_with_error, plus_minus, sound_mean
 from mdapp.analysis.thermo import Thermo
 from mdapp.analysis.verdict import Judgement, judge, shows_drift
 from mdapp.config import AnalyseConfig
@@ -32,6 +32,7 @@ from mdapp.jobs._sources import Source, open_source, replicas_of
 from mdapp.jobs._whole_folder import whole_folder
 from mdapp.screen import Screen, silent
 
+HEAT = ("T_K", "E_pot_eV", "E_kin_eV")  # columns that a thermostat's heat moves
 MAP_FROM = 500  # frames from which a free-energy surface says more than its basins
 
 
@@ -127,7 +128,7 @@ def _analyse_one(config: AnalyseConfig, source: Source, reference: Source | None
     measured, basins = _with_basins(measured, temperature_K, remarks)
 
     drift = thermo.drift_meV()
-    means = {name: _sound_mean(getattr(thermo, name)) for name in thermo.present()} if len(thermo) else {}
+    means = _means(thermo, source)
     judgement = judge(drift=drift if shows_drift(thermo.time_fs) else None, temperature=means.get("T_K"), target_K=source.target_K,
                       bonds=measured.bonds if measured.n_frames > 1 else None, stopped_by=source.stopped_by, warnings=source.warnings, relaxations=source.relaxations)
     rows = _rows(measured, thermo, drift, means, source)
@@ -136,6 +137,15 @@ def _analyse_one(config: AnalyseConfig, source: Source, reference: Source | None
     with whole_folder(folder) as part:
         write_findings(part, found, summary, plots=config.plots)
     return Report(source, folder, thermo, measured, judgement, tuple(rows), tuple(remarks), summary)
+
+
+def _means(thermo: Thermo, source: Source) -> dict[str, Mean]:
+    """Means of the table's columns, by name; those that a thermostat's heat moves know how often it has come and gone."""
+    if not len(thermo):
+        return {}
+    whole = len(source.thermo) if source.thermo is not None else len(thermo)
+    relaxations = None if source.relaxations is None else source.relaxations * len(thermo) / whole
+    return {name: sound_mean(getattr(thermo, name), relaxations if name in HEAT else None) for name in thermo.present()}
 
 
 def _known_temperature(source: Source, since_fs: float) -> float | None:
@@ -174,11 +184,6 @@ def _teller(screen: Screen, n_frames: int | None) -> Callable[[int], None]:
             screen.live(f"  read {read} frames" + (f" of {n_frames}, {100 * share:.0f} %" if n_frames else ""), share)
 
     return tell
-
-
-def _sound_mean(values: np.ndarray) -> Mean:
-    """Mean without the approach to equilibrium."""
-    return mean_with_error(values[equilibrated_from(values):])
 
 
 def _rows(measured: Measured, thermo: Thermo, drift: Drift | None, means: dict[str, Mean], source: Source) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mdapp.analysis.statistics import autocorrelation, block_errors, drift, equilibrated_from, inefficiency, mean_with_error, plus_minus, running_mean
+from mdapp.analysis.statistics import autocorrelation, block_errors, drift, equilibrated_from, inefficiency, mean_with_error, plus_minus, running_mean, sound_mean
 
 
 def ar1(a: float, n: int, seed: int, runs: int = 1) -> np.ndarray:
@@ -83,6 +83,19 @@ def test_the_transient_at_the_start_is_cut():
     start = equilibrated_from(x)
     assert 300 <= start <= 1200
     assert equilibrated_from(ar1(0.5, 4000, seed=8)[0]) <= 800  # a stationary series loses little
+
+
+def test_heat_that_comes_and_goes_with_the_thermostat_is_in_the_error():
+    """Half of the variance relaxes in 100 samples, as the heat of a thermostatted molecule does, and a record is 20 of those times long."""
+    heat, rest = ar1(np.exp(-1 / 100), 2000, seed=9, runs=300), ar1(0.3, 2000, seed=10, runs=300)
+    pulls = lambda relaxations: np.array([m.value / m.error for m in (sound_mean(x, relaxations) for x in np.sqrt(0.5) * (heat + rest))])
+    assert np.std(pulls(20.0)) < 1.3 and np.abs(pulls(20.0)).max() < 5  # 1.1 to 1.2, and 4.1 of 300
+    assert np.std(pulls(None)) > 1.6 and np.sum(np.abs(pulls(None)) > 5) > 0  # 1.9 to 2.2; up to 11 of 300 would have been called off their target
+
+
+def test_a_long_record_is_as_sure_as_its_own_correlation_says():
+    x = ar1(0.5, 4000, seed=11)[0]
+    assert sound_mean(x, 3000.0) == sound_mean(x) and sound_mean(x[:1], 20.0).error == np.inf
 
 
 def test_running_mean_of_a_line_is_the_line():

@@ -39,6 +39,7 @@ def test_temperature_must_be_off_in_errors_and_in_kelvin():
     assert judge(temperature=mean(304.0, error=0.1), target_K=300.0).word == "sound"  # 40 errors, but 1.3 %
     assert judge(temperature=mean(310.0, error=4.0), target_K=300.0).word == "sound"  # 2.5 errors
     assert judge(temperature=mean(330.0, n=5.0), target_K=300.0).word == "not judged"  # too few independent samples
+    assert judge(temperature=mean(330.0, n=5.0), target_K=300.0, relaxations=5.0).word == "suspect"  # the error knows of the thermostat
     assert judge(temperature=mean(330.0), target_K=None).word == "not judged"  # NVE has no target
 
 
