@@ -2,11 +2,16 @@
 
 `torch.compile` keeps compiled kernels, but traces, guards and wraps them anew at each start (six to nine seconds for So3krates) and at each call
 goes through Python. Here the whole function becomes one library (AOTInductor): later starts load it in a second, and a call costs its arithmetic.
+
+It is made in a forked process where there can be one: tracing calls Python from C++ that must not throw, so an exception raised there, by the handler of a
+signal say, would abort the whole program. Whoever waits for a child can be interrupted at any moment; and what compiling takes of memory goes with it.
 """
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,11 +40,13 @@ def compiled(function: Function, example: Sequence[Tensor], varying: Sequence[st
     ------
     RuntimeError : the function cannot be traced with these lengths open, or the C++ compiler failed.
     """
-    if not file.exists():
-        _make(function, example, varying, file)
-    found = _load(file)
-    if found is None:  # cut short, or of another build in disguise
-        _make(function, example, varying, file)
+    found = _load(file) if file.exists() else None
+    if found is None:  # not there, cut short, or of another build in disguise
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix="making-") as aside:
+            made = Path(aside, "code.pt2")
+            if not _made_in_a_child(function, example, varying, made):
+                _make(function, example, varying, made)  # here, where its error can be told
+            os.replace(made, file)
         found = _load(file)
         if found is None:
             raise RuntimeError(f"Compiled code could not be loaded from {file}.")
@@ -58,8 +65,49 @@ def _load(file: Path) -> Callable[..., list[Tensor]] | None:
     return lambda *tensors: loader.boxed_run(list(tensors))  # tensors in and out are a flat list: nothing to sort, as the model's own call would at each step
 
 
+def _made_in_a_child(function: Function, example: Sequence[Tensor], varying: Sequence[str | None], file: Path) -> bool:
+    """Whether a forked process could make the file; an exception here ends it."""
+    if not hasattr(os, "fork") or threading.current_thread() is not threading.main_thread() or torch.cuda.is_initialized():
+        return False
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's, of a fork beside threads; the child has but the one
+        child = os.fork()
+    if child == 0:
+        _make_and_leave(function, example, varying, file, threads)
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    except BaseException:
+        for end in (os.killpg, os.kill):  # its C++ compiler with it, once it has a group
+            try:
+                end(child, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        os.waitpid(child, 0)
+        raise
+
+
+def _make_and_leave(function: Function, example: Sequence[Tensor], varying: Sequence[str | None], file: Path, threads: int) -> None:
+    """The child's whole life. Of the parent's threads it has none, so it computes with one, and writes code for as many as the parent has."""
+    code = 1
+    try:
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        torch.set_num_threads(1)
+        from torch._inductor import config
+
+        with config.patch({"cpp.threads": threads}):
+            _make(function, example, varying, file)
+        code = 0
+    except BaseException:  # the parent tries again and tells why
+        pass
+    finally:
+        os._exit(code)
+
+
 def _make(function: Function, example: Sequence[Tensor], varying: Sequence[str | None], file: Path) -> None:
-    """Trace, export with open lengths, compile, and put the file in its place whole."""
+    """Trace, export with open lengths, compile."""
     from torch._inductor import aoti_compile_and_package
     from torch.export import Dim, export
     from torch.fx.experimental import _config as config
@@ -70,9 +118,7 @@ def _make(function: Function, example: Sequence[Tensor], varying: Sequence[str |
         warnings.simplefilter("ignore")  # torch's parts warn of each other
         program = export(_Module(trace), tuple(example), dynamic_shapes=(dims,), strict=False)
         _check(program, varying)
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix="making-") as aside:
-            made = aoti_compile_and_package(program, package_path=str(Path(aside, "code.pt2")))
-            os.replace(made, file)
+        aoti_compile_and_package(program, package_path=str(file))
 
 
 def _check(program: Any, varying: Sequence[str | None]) -> None:

@@ -15,7 +15,7 @@ from potentials.graph import AtomicGraph
 from potentials.potential import Potential
 from potentials.runtime.ahead_of_time import compiled
 from potentials.runtime.code_cache import file_of
-from potentials.runtime.tracing import graph_of_tensors, tensors_of
+from potentials.runtime.tracing import graph_of_tensors, tensors_of, traceable
 
 LENGTHS = ("n", "n", "n", "s", "e", "e", "e", "s", "s")  # of `tensors_of`: atoms, structures, directed pairs
 
@@ -23,15 +23,17 @@ LENGTHS = ("n", "n", "n", "s", "e", "e", "e", "s", "s")  # of `tensors_of`: atom
 class CompiledBatches:
     """graph -> energy (n_structures,) and forces (n_atoms, 3), both float64, eV and Å.
 
-    Compiled at the first batch of two or more structures with two or more pairs; smaller ones, and graphs with long-range pairs, go to the plain path.
+    Compiled at the first batch of two or more structures with two or more pairs; smaller ones, graphs with long-range pairs, and potentials
+    that no trace can hold (`traceable`), go to the plain path.
     """
 
     def __init__(self, potential: Potential):
         self.potential = potential.requires_grad_(False)
+        self.traceable = traceable(potential)
         self._compiled: Callable[..., Sequence[Tensor]] | None = None
 
     def __call__(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
-        if graph.n_structures < 2 or graph.edges.n_pairs < 2 or graph.long_range is not None:
+        if not self.traceable or graph.n_structures < 2 or graph.edges.n_pairs < 2 or graph.long_range is not None:
             return self._plain(graph)
         if self._compiled is None:
             file = file_of(self.potential, "batches")

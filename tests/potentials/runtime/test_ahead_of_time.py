@@ -1,4 +1,5 @@
 """Code is compiled once and found again by those to whom it belongs, and by nobody else."""
+import os
 import shutil
 
 import pytest
@@ -43,6 +44,19 @@ def test_compiled_code_serves_other_lengths_and_the_next_start(cache, monkeypatc
             torch.testing.assert_close(two, one.detach(), rtol=1e-14, atol=1e-14)
             torch.testing.assert_close(three, two, rtol=0, atol=0)
     assert [p.name for p in cache.iterdir()] == ["slope.pt2"]
+
+
+def test_what_cannot_be_made_in_a_child_is_made_here_and_its_error_told(cache, monkeypatch):
+    asked = []
+
+    def failing(*words):
+        asked.append(os.getpid())
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(ahead_of_time, "_make", failing)
+    with pytest.raises(RuntimeError, match="no compiler here"):
+        ahead_of_time.compiled(slope, (), (), code_cache.folder() / "slope.pt2")
+    assert asked == [os.getpid()] and not list(cache.iterdir())  # the child's list is its own
 
 
 @needs_compiler
@@ -98,6 +112,6 @@ def test_the_longest_unused_files_go(cache, monkeypatch):
     for k in range(5):
         path = code_cache.folder() / f"{k}.pt2"
         path.write_bytes(b"")
-        __import__("os").utime(path, (k, k))
+        os.utime(path, (k, k))
     code_cache.used(code_cache.folder() / "0.pt2")
     assert sorted(p.name for p in cache.iterdir()) == ["0.pt2", "3.pt2", "4.pt2"]
