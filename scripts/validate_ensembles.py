@@ -7,13 +7,13 @@ NVE and the constants of motion to their order in the time step, reversibility a
     python scripts/validate_ensembles.py [--systems argon,liquid,water,dipeptide,peptide] [--only 'nvt-*'] [--length 1.0] [--short]
 
 A table is made in as many parts as one likes: what it holds already, of the same length or more, is not run again, unless a figure came out as no number (too
-few independent samples for a verdict). New figures of an ensemble and a system take the place of old ones.
+few independent samples for a verdict, although both runs were made up to five times as long). New figures of an ensemble and a system take the place of old ones.
 """
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ DRIFT = 1.0  # meV per atom and ns, double precision
 DRIFT_EXTENDED = 2.0
 INDEPENDENT = 16  # runs from momenta of their own, for equipartition
 EVERY = 10  # steps between two samples
+LONGER = 4  # times that two runs are lengthened where what is independent in them fills too few bins for a verdict
 
 
 @dataclass(frozen=True)
@@ -152,15 +153,58 @@ def _internal_shares(positions: np.ndarray, masses: np.ndarray, *, turns: bool) 
     return 1 - (q**2).sum(axis=1).reshape(-1, 3)
 
 
+class NoVerdict(Exception):
+    """Too little that is independent for one."""
+
+
 def pair_row(name: str, system: System, what: str, first: Any, second: Any) -> list[Row]:
-    """How far the ratio of two distributions is off Boltzmann's, in its own error."""
+    """How far the ratio of two distributions is off Boltzmann's, in its own error.
+
+    Raises
+    ------
+    NoVerdict : after physical_validation's own pruning the two do not overlap.
+    """
     pv = physical_validation()
     with quietly():
         try:
             found = pv.ensemble.check(first, second, total_energy=False, verbosity=0, bootstrap_seed=1)
-        except pv.util.error.InputError as error:  # after its own pruning the distributions do not overlap: no verdict, and so no pass
-            what, found = f"{what}: {str(error.args[-1]).splitlines()[0]}", [np.nan]
+        except pv.util.error.InputError as error:
+            raise NoVerdict(str(error.args[-1]).splitlines()[0]) from None
     return [Row(name, system.name, what if len(found) == 1 else f"{what} ({k})", float(value), "sigma", SIGMAS) for k, value in zip(("energy", "volume"), found)]
+
+
+@dataclass
+class Run:
+    """One state of an ensemble: a run that can be lengthened, and what was seen of it so far."""
+
+    name: str
+    system: System
+    stepper: ASEStepper
+    temperature_K: float
+    pressure_bar: float | None
+    series: Series
+
+    def lengthen(self, steps: int) -> None:
+        more = sampled(self.stepper, steps)
+        joined = {f.name: np.concatenate([getattr(self.series, f.name), getattr(more, f.name)]) for f in fields(Series) if f.name != "degrees_of_freedom"}
+        self.series = replace(self.series, **joined)
+
+    @property
+    def data(self) -> Any:
+        return data_of(self.name, self.system, self.series, self.temperature_K, self.pressure_bar, self.system.timestep_fs)
+
+
+def pair_rows(what: str, first: Run, second: Run, steps: int) -> list[Row]:
+    """The ratio of two states; where their samples are too few for a verdict, the runs go on by as many steps again. No verdict in the end is no pass."""
+    for tried in range(LONGER + 1):
+        try:
+            return pair_row(first.name, first.system, what, first.data, second.data)
+        except NoVerdict as none:
+            if tried == LONGER:
+                return [Row(first.name, first.system.name, f"{what}: {none}", np.nan, "sigma", SIGMAS)]
+        first.lengthen(steps)
+        second.lengthen(steps)
+    raise AssertionError
 
 
 def thermostat_rows(name: str, system: System, length: float, relaxed: np.ndarray, **options: Any) -> list[Row]:
@@ -170,23 +214,22 @@ def thermostat_rows(name: str, system: System, length: float, relaxed: np.ndarra
     states = [(T, system.pressures_bar[0] if boxed and system.pressures_bar else None) for T in system.temperatures_K]
     if boxed and system.pressures_bar:
         states.append((system.temperatures_K[0], system.pressures_bar[1]))
-    found, rows = [], []
+    runs, rows = [], []
     for seed, (T, P) in enumerate(states):
-        stepper = start(name, system, system.timestep_fs, T, seed, relaxed, **options, **({} if P is None else {"pressure_bar": P}))
-        series = sampled(stepper, steps, skip=steps // 10)
-        data = data_of(name, system, series, T, P, system.timestep_fs)
-        found.append(data)
+        more = {**options, **({} if P is None else {"pressure_bar": P})}
+        stepper = start(name, system, system.timestep_fs, T, seed, relaxed, **more)
+        run = Run(name, system, stepper, T, P, sampled(stepper, steps, skip=steps // 10))
+        runs.append(run)
         if seed == 0:
-            rows += kinetic_rows(name, system, data)
-            part = max(100, steps // INDEPENDENT)
+            rows += kinetic_rows(name, system, run.data)
+            series, part = run.series, max(100, steps // INDEPENDENT)
             late = np.linspace(len(series.positions) // 4, len(series.positions) - 1, INDEPENDENT).astype(int)  # from the minimum they would be cold for long
-            runs = [sampled(start(name, system, system.timestep_fs, T, 100 + k, series.positions[n], series.cells[n], **options,
-                                  **({} if P is None else {"pressure_bar": P})), part, skip=part // 5) for k, n in enumerate(late)]
-            rows.append(equipartition_row(name, system, runs, T))
-            rows.append(drift_row(name, system, series))
-    rows += pair_row(name, system, "two temperatures", found[0], found[1])
-    if len(found) == 3:
-        rows += pair_row(name, system, "two pressures", found[0], found[2])
+            short = [sampled(start(name, system, system.timestep_fs, T, 100 + k, series.positions[n], series.cells[n], **more), part, skip=part // 5)
+                     for k, n in enumerate(late)]
+            rows += [equipartition_row(name, system, short, T), drift_row(name, system, series)]
+    rows += pair_rows("two temperatures", runs[0], runs[1], steps)
+    if len(runs) == 3:
+        rows += pair_rows("two pressures", runs[0], runs[2], steps)
     return [Row(shown(name, options), *(getattr(r, f) for f in ("system", "test", "figure", "unit", "limit"))) for r in rows]
 
 
