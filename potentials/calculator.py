@@ -208,7 +208,10 @@ def _derive(potential: Potential, device: str, compiled: bool, replayed: bool) -
 def _compiled(potential: Potential, device: str) -> Derive:
     refuse_to_compile(checked_device(device))
     from potentials.runtime.compiled_derivatives import CompiledDerivatives
+    from potentials.runtime.tracing import traceable
 
+    if not traceable(potential):
+        raise ValueError("This potential has electrostatics over all images of a cell (Ewald), which are not compiled: leave out compile.")
     return CompiledDerivatives(potential)
 
 

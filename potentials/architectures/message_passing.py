@@ -14,7 +14,9 @@ both       those of `vector`                  no            yes         zero    
 =========  =================================  ============  ==========  ==========  ======
 
 `free` with PReLU, norms over the structure and types of bonds is GNNforMD's model with its faults of batching repaired; the message is a gated
-network of one hidden layer. Forces are in units of the root mean square force of the training data.
+network of one hidden layer. Forces are in units of the root mean square force of the training data. With `electrostatics`, the long-ranged part of
+Coulomb's law between the charges of `physical` is added to energy and forces (`potentials.layers.given_charges`): messages end after a few cutoffs, and
+waves of charge longer than the training cells cannot be learnt from them.
 
 J. Gilmer et al., ICML 2017; K. Schütt et al., arXiv:2102.03150 (PaiNN); arXiv:2112.03383 (direct forces in MD);
 S. Bigi, M. Langer, M. Ceriotti, arXiv:2412.11569 (what forces that are no gradient do).
@@ -36,6 +38,7 @@ from potentials.layers.cutoffs import CUTOFFS
 from potentials.layers.embedding import N_NUMBERS
 from potentials.layers.energies import ElementEnergies
 from potentials.layers.force_heads import FORCE_HEADS
+from potentials.layers.given_charges import GivenCharges
 from potentials.layers.message_passing import N_BOND_TYPES, N_DIRECTED, MessagePass, PairFeatures, TwoDense, norm_of
 from potentials.layers.physical_features import PhysicalFeatures
 from potentials.layers.radial import RADIAL_BASES
@@ -64,10 +67,12 @@ class Config:
     bond_types: bool = False  # tell pairs apart by the bonds that geometry shows
     element_embedding: bool = True  # a vector for each element; without it `physical` is all that tells atoms apart
     physical: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # by symbol: charge (e), epsilon (eV), sigma (Å)
+    electrostatics: Literal["none", "ewald"] = "none"  # of the charges in `physical`, over all images of a cell; damped at short range, where they are learnt
+    electrostatics_sigma: float = 3.0  # Å, the damping length
     avg_num_neighbors: float = 1.0  # from the data, in training
 
     def __post_init__(self) -> None:
-        for name in ("cutoff", "num_features", "avg_num_neighbors"):
+        for name in ("cutoff", "num_features", "electrostatics_sigma", "avg_num_neighbors"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}.")
         least = 0 if self.head == "pair" else 1
@@ -88,6 +93,8 @@ class Config:
             raise ValueError(f"physical names no element with {', '.join(map(repr, unknown))}; use symbols such as 'Ar'.")
         if not self.element_embedding and not self.physical:
             raise ValueError("without element_embedding, physical must give charge, epsilon and sigma of each element: nothing else tells atoms apart.")
+        if self.electrostatics == "ewald" and not any(q for q, _, _ in self.physical.values()):
+            raise ValueError("electrostatics = 'ewald' is of the charges in physical, which gives none; give each element (charge, epsilon, sigma), or take 'none'.")
         missing = [chemical_symbols[z] for z in self.elements or () if self.physical and chemical_symbols[z] not in self.physical]
         if missing:
             raise ValueError(f"physical has no charge, epsilon and sigma of {', '.join(missing)}; give them for every element, or for none.")
@@ -124,6 +131,9 @@ class MessagePassing(Potential):
         kind = "vector" if config.head == "both" else config.head
         self.force_head = FORCE_HEADS[kind](n, n_invariant, name) if kind in FORCE_HEADS else None
         self.energy_head = TwoDense(n, n, 1, name) if self.provides_energy else None
+        charges = {symbol: q for symbol, (q, _, _) in config.physical.items()}
+        self.given_charges = GivenCharges(charges, config.electrostatics_sigma) if config.electrostatics == "ewald" else None
+        self.capturable = self.given_charges is None
         self.register_buffer("force_unit", torch.ones((), dtype=torch.float64))  # eV/Å
         self.element_energies = ElementEnergies()
 
@@ -155,11 +165,15 @@ class MessagePassing(Potential):
         pairs = self._pairs(graph)
         h, v = self._passed(pairs, graph)
         forces = None if self.force_head is None else self.force_head(h, v, pairs, graph).double() * self.force_unit
+        if forces is not None and self.given_charges is not None:
+            forces = forces + self.given_charges.forces(graph)
         if self.energy_head is None:
             return Outputs(torch.zeros_like(graph.positions[:, 0]), forces=forces)
         network = self.energy_head(h)[:, 0].double() * self.force_unit
         terms = {"network": network, "elements": self.element_energies(graph.numbers)}
-        return Outputs(terms["network"] + terms["elements"], terms, forces=forces)
+        if self.given_charges is not None:
+            terms["electrostatics"] = self.given_charges.energies(graph)
+        return Outputs(sum(terms.values(), torch.zeros_like(network)), terms, forces=forces)
 
     def atomic_features(self, graph: AtomicGraph) -> Tensor:
         return self._passed(self._pairs(graph), graph)[0]

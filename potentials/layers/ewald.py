@@ -55,12 +55,7 @@ class DampedEwald(torch.nn.Module):
 
     def energies(self, q: Tensor, positions: Tensor, cell: Tensor) -> Tensor:
         """Energies of the atoms of one structure, (n,): charges (n,), positions (n, 3), cell (3, 3)."""
-        volume = torch.linalg.det(cell).abs()
-        if not bool(volume > 0):
-            raise ValueError("Ewald summation needs a structure that is periodic along all three vectors; take electrostatics by pairs.")
-        k = 2 * math.pi * self.whole_vectors(cell) @ torch.linalg.inv(cell).T  # (n_k, 3), half of all: -k has the same term
-        k2 = (k * k).sum(1)
-        weight = 8 * math.pi / volume * torch.exp(-k2 * self.sigma**2 / 4) / k2  # (n_k,)
+        k, weight, volume = self._waves(cell)
         potential = torch.zeros_like(q)
         for part, w in zip(*(x.split(max(1, CHUNK // len(q))) for x in (k, weight)), strict=True):
             phase = positions @ part.T  # (n, n_k)
@@ -68,6 +63,30 @@ class DampedEwald(torch.nn.Module):
             potential = potential + cos @ (w * (q @ cos)) + sin @ (w * (q @ sin))
         own = 2 / (math.sqrt(math.pi) * self.sigma) * q + math.pi * self.sigma**2 / volume * q.sum()
         return 0.5 * COULOMB * q * (potential - own)
+
+    def forces(self, q: Tensor, positions: Tensor, cell: Tensor) -> Tensor:
+        """Forces on charges that do not change, (n, 3), eV/Å: minus the gradient of the sum of `energies`, written out."""
+        k, weight, _ = self._waves(cell)
+        field = torch.zeros_like(positions)
+        for part, w in zip(*(x.split(max(1, CHUNK // len(q))) for x in (k, weight)), strict=True):
+            phase = positions @ part.T  # (n, n_k)
+            cos, sin = torch.cos(phase), torch.sin(phase)
+            field = field + (sin * (w * (q @ cos)) - cos * (w * (q @ sin))) @ part
+        return COULOMB * q[:, None] * field
+
+    def _waves(self, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reciprocal vectors (n_k, 3), half of all, since -k has the same term; their weights (n_k,) in 1/Å; the volume.
+
+        Raises
+        ------
+        ValueError : a structure without a three-dimensional cell.
+        """
+        volume = torch.linalg.det(cell).abs()
+        if not bool(volume > 0):
+            raise ValueError("Ewald summation needs a structure that is periodic along all three vectors; take electrostatics by pairs.")
+        k = 2 * math.pi * self.whole_vectors(cell) @ torch.linalg.inv(cell).T
+        k2 = (k * k).sum(1)
+        return k, 8 * math.pi / volume * torch.exp(-k2 * self.sigma**2 / 4) / k2, volume
 
     @torch.no_grad()
     def whole_vectors(self, cell: Tensor) -> Tensor:

@@ -6,13 +6,15 @@ from torch import Tensor
 from potentials.graph import AtomicGraph
 from potentials.potential import Potential
 from potentials.runtime.compiled import CompiledEnergyForces
+from potentials.runtime.tracing import traceable
 from potentials.training.evaluate import Predict, plain_predictor
 from potentials.training.loss import Prediction
 
 
 def compiled_predictor(potential: Potential, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> Predict:
-    """A function of a graph as `plain_predictor` gives; compiled where forces are learnt, plain otherwise (charges, stress and forces that are no gradient among it)."""
-    if stress or not forces or not create_graph or not potential.conservative or getattr(potential, "charges", None) is not None:
+    """A function of a graph as `plain_predictor` gives; compiled where forces are learnt, plain otherwise (charges, stress, forces that are no gradient
+    and waves of charge over a cell among it)."""
+    if stress or not forces or not create_graph or not potential.conservative or not traceable(potential) or getattr(potential, "charges", None) is not None:
         return plain_predictor(potential, forces=forces, stress=stress, create_graph=create_graph)
     energy_forces = CompiledEnergyForces(potential)
     plain = plain_predictor(potential, forces=forces, stress=stress, create_graph=create_graph)

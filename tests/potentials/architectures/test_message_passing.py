@@ -26,6 +26,7 @@ VARIANTS = {
     "vector": replace(SMALL, head="vector"), "both": replace(SMALL, head="both"), "free": replace(SMALL, head="free"),
     "physical features alone": replace(SMALL, physical=WATER, element_embedding=False), "bernstein": replace(SMALL, radial_basis_fn="bernstein"),
 }  # fmt: skip
+CHARGED = {f"{head}, electrostatics": replace(SMALL, head=head, physical=WATER, electrostatics="ewald") for head in ("energy", "both", "vector")}
 DIRECT = ("pair", "vector", "both", "free")
 
 
@@ -197,3 +198,90 @@ def test_bonds_are_told_by_geometry_for_any_molecule():
 def test_what_cannot_be_is_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         replace(SMALL, **changes)
+
+
+# ---------------------------------------------------------------------------- electrostatics of given charges
+
+def test_waves_longer_than_the_cutoff_are_felt():
+    """Two molecules 30 Å apart, beyond the reach of all passes, feel each other as Coulomb's law says; without electrostatics they do not."""
+    pair = molecule("H2O")
+    other = molecule("H2O")
+    other.translate((30.0, 4.0, -3.0))
+    pair += other
+    q = torch.tensor([WATER[s][0] for s in pair.symbols], dtype=torch.float64).numpy()
+    for head in ("energy", "vector"):
+        of = {e: made(replace(SMALL, head=head, physical=WATER, electrostatics=e, electrostatics_sigma=2.0)) for e in ("none", "ewald")}
+        apart = np.concatenate([forces(of["ewald"], pair[:3]), forces(of["ewald"], pair[3:])])
+        felt = forces(of["ewald"], pair) - apart
+        r = pair.positions[None, 3:] - pair.positions[:3, None]
+        exact = (14.399645351950548 * q[:3, None, None] * q[None, 3:, None] * r / np.linalg.norm(r, axis=2, keepdims=True) ** 3).sum(1)
+        assert np.allclose(felt[:3], -exact, rtol=1e-9, atol=1e-12) and np.allclose(felt.sum(0), 0, atol=1e-12)
+        assert np.abs(forces(of["none"], pair) - np.concatenate([forces(of["none"], pair[:3]), forces(of["none"], pair[3:])])).max() < 1e-14
+
+
+@pytest.mark.parametrize("name", CHARGED)
+def test_with_electrostatics_the_heads_keep_what_they_promise(name):
+    p, atoms = made(CHARGED[name]), water()
+    f = forces(p, atoms)
+    assert np.abs(f.sum(0)).max() < 1e-12
+    double = atoms.repeat((2, 1, 1))
+    assert np.abs(forces(p, double) - np.tile(f, (2, 1))).max() < 1e-8  # the waves of the larger cell are counted to 1e-8
+    free = molecule("H2O")
+    graphs = [graph_for(free, p), graph_for(atoms, p)]
+    together = energy_forces_stress(p, batch(graphs)).forces.numpy()
+    assert np.abs(together - np.concatenate([forces(p, free), f])).max() < 1e-12
+    if p.provides_energy:
+        direction, h = np.random.default_rng(0).normal(size=atoms.positions.shape), 1e-4
+        terms = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions += sign * h * direction
+            terms.append(float(p.outputs(graph_for(moved, p)).terms["electrostatics"].sum()))
+        of_charges = p.given_charges.forces(graph_for(atoms, p)).numpy()
+        assert -(terms[0] - terms[1]) / (2 * h) == pytest.approx((of_charges * direction).sum(), rel=1e-6)
+
+
+def test_the_energy_with_electrostatics_has_its_gradient_and_stress():
+    p, atoms = made(CHARGED["energy, electrostatics"]), water()
+    r = energy_forces_stress(p, graph_for(atoms, p), stress=True)
+    rng, h = np.random.default_rng(1), 1e-4
+    direction, strain = rng.normal(size=atoms.positions.shape), rng.normal(size=(3, 3))
+    strain = 0.5 * (strain + strain.T)
+
+    def energy(shift=0.0, e=0.0):
+        moved = atoms.copy()
+        moved.set_cell(atoms.cell.array @ (np.eye(3) + e * strain), scale_atoms=True)
+        moved.positions += shift * direction
+        return float(energy_forces_stress(p, graph_for(moved, p)).energy)
+
+    assert (energy(h) - energy(-h)) / (2 * h) == pytest.approx(-(r.forces.numpy() * direction).sum(), rel=1e-5)
+    assert (energy(e=h) - energy(e=-h)) / (2 * h) == pytest.approx(atoms.get_volume() * (r.stress[0].numpy() * strain).sum(), rel=1e-5)
+
+
+def test_electrostatics_without_charges_or_a_whole_cell_are_refused():
+    with pytest.raises(ValueError, match="of the charges in physical, which gives none"):
+        replace(SMALL, electrostatics="ewald")
+    with pytest.raises(ValueError, match="of the charges in physical, which gives none"):
+        replace(SMALL, electrostatics="ewald", physical={"H": (0.0, 0.0, 0.0), "O": (0.0, 0.01, 3.0)})
+    slab = water()
+    slab.pbc = (True, True, False)
+    p = made(CHARGED["energy, electrostatics"])
+    with pytest.raises(ValueError, match="periodic along all three vectors, or along none"):
+        energy_forces_stress(p, graph_for(slab, p))
+
+
+def test_a_cell_that_changes_is_never_held_by_compiled_code(tmp_path):
+    from potentials.calculator import load_calculator
+    from potentials.runtime.compiled_batches import CompiledBatches
+    from potentials.training.compiled import compiled_predictor
+
+    p = made(CHARGED["energy, electrostatics"])
+    save_potential(tmp_path / "p.pt", p)
+    with pytest.raises(ValueError, match="not compiled: leave out compile"):
+        load_calculator(tmp_path / "p.pt", compiled=True)
+    batches, cells = CompiledBatches(p), [water(box=b) for b in (7.0, 7.6)]
+    energy, _ = batches(batch([graph_for(a, p) for a in cells]))
+    alone = [float(energy_forces_stress(p, graph_for(a, p)).energy) for a in cells]
+    assert energy.tolist() == pytest.approx(alone, abs=1e-10)
+    assert "plain_predictor" in compiled_predictor(p, create_graph=True).__qualname__
+    assert load_potential(tmp_path / "p.pt").config == p.config

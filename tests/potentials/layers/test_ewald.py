@@ -120,3 +120,11 @@ def test_in_a_whole_potential_forces_and_stress_are_slopes():
 def test_a_structure_without_a_cell_is_refused():
     with pytest.raises(ValueError, match="periodic along all three vectors"):
         DampedEwald(4.0)(torch.zeros(6, dtype=torch.float64), None, graph_of(water(), 3.0))
+
+
+def test_forces_written_out_are_minus_the_gradient():
+    atoms, q = oblique()
+    positions, q, cell = torch.tensor(atoms.positions, requires_grad=True), torch.tensor(q), torch.tensor(atoms.cell.array)
+    ewald = DampedEwald(1.5)
+    (gradient,) = torch.autograd.grad(ewald.energies(q, positions, cell).sum(), positions)
+    assert torch.allclose(ewald.forces(q, positions.detach(), cell), -gradient, rtol=0, atol=1e-12)
