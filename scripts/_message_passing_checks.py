@@ -1,6 +1,7 @@
 """Checks that tell direct forces from gradients: rotation, net force and torque, work round a closed path, symmetry of the Jacobian, dynamics."""
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ from ase import Atoms, units
 from potentials.architectures.lennard_jones import LennardJones
 from potentials.derivatives import energy_forces_stress
 from potentials.graph import batch
+from potentials.layers.repulsion import COULOMB
 from potentials.neighbours import graph_for
 from potentials.potential import Potential
+from potentials.runtime.compiled_derivatives import CompiledDerivatives
 from potentials.runtime.evaluator import Evaluator, System
 from potentials.training.augmentation import random_rotations
 
@@ -104,6 +107,18 @@ def jump_at_cutoff(potential: Potential, atoms: Atoms) -> float:
     return float(np.abs(at(potential.cutoff - 1e-6) - at(potential.cutoff + 1e-6)).max())
 
 
+def long_waves(charges: np.ndarray, positions: np.ndarray, cell: np.ndarray, length: float) -> np.ndarray:
+    """Coulomb forces (n, 3), eV/Å, of the waves of charge in a rectangular box that are longer than `length`: no box of that length has them."""
+    edges = np.diag(cell)
+    reach = [range(-int(L / length), int(L / length) + 1) for L in edges]
+    waves = np.array([m for m in itertools.product(*reach) if m > (0, 0, 0)], float).reshape(-1, 3)  # one of each pair k, -k
+    k = 2 * np.pi * waves / edges
+    k = k[np.linalg.norm(k, axis=1) < 0.999 * 2 * np.pi / length]
+    e = np.exp(1j * positions @ k.T)  # (n, n_k)
+    weights = 8 * np.pi * COULOMB / np.prod(edges) / (k**2).sum(1)
+    return charges[:, None] * np.imag(e * weights * (charges @ e.conj())) @ k
+
+
 def pair_curve(potential: Potential, d: np.ndarray, symbol: str = "Ar") -> np.ndarray:
     """Force (eV/Å) that pushes two lone atoms apart at these distances."""
     return np.array([forces_of(potential, Atoms([symbol] * 2, [[0, 0, 0], [x, 0, 0]]))[1, 0] for x in d])
@@ -130,11 +145,13 @@ class NVE:
     file: Path  # .json: rows of (ps, temperature in K, exact total energy in meV/atom), and where the atoms are
     timestep_fs: float = 2.0
     every: int = 50  # steps between two rows
+    compiled: bool = False  # steps by compiled code; what it makes of forces is theirs to rounding
 
     def run(self, ps: float) -> np.ndarray:
         """Rows up to so many ps."""
         state = json.loads(self.file.read_text()) if self.file.exists() else self._begin()
-        evaluator, exact = Evaluator(self.potential), Evaluator(exact_argon())
+        evaluator = Evaluator(self.potential, derive=CompiledDerivatives(self.potential) if self.compiled else energy_forces_stress)
+        exact = Evaluator(exact_argon())
         system = System(self.start.numbers, self.start.pbc)
         cell, masses = self.start.cell.array, self.start.get_masses()[:, None]
         x, p = np.array(state["positions"]), np.array(state["momenta"])

@@ -123,3 +123,24 @@ def test_a_frame_becomes_a_data_file_with_whole_molecules():
     rows = [line.split() for line in text[text.index("Atoms # full") : text.index("Bonds")].splitlines()[2:-1]]
     assert [row[:4] for row in rows] == [["1", "1", "1", "-0.82"], ["2", "1", "2", "0.41"], ["3", "1", "2", "0.41"]]
     assert float(rows[1][4]) == pytest.approx(10.8) and "0 10 xlo xhi" in text and "Velocities" not in text and "2 1 1 3" in text
+
+
+def test_long_waves_are_the_part_of_coulombs_field_that_a_small_box_has_not():
+    """The field of all waves of the large box, less that of those that fit the small one: by Ewald's sum over both, undamped."""
+    from potentials.layers.ewald import DampedEwald
+
+    rng = np.random.default_rng(0)
+    cell, q, r = np.diag([11.0, 12.0, 13.0]), rng.normal(size=20), rng.random((20, 3)) * 11
+    q -= q.mean()
+    few = DampedEwald(1e-6)
+    few.whole_vectors = lambda cell: torch.tensor(np.array(_ball(np.diag(cell.numpy()), 5.9)), dtype=torch.float64)
+    exact = few.forces(torch.tensor(q), torch.tensor(r), torch.tensor(cell)).numpy()
+    found = checks.long_waves(q, r, cell, 5.9)
+    assert np.abs(exact).max() > 0.1 and np.allclose(found, exact, rtol=1e-6)
+
+
+def _ball(edges, length):
+    """Whole numbers of waves longer than a length, one of each pair."""
+    grid = [m for m in np.ndindex(9, 9, 9)]
+    waves = [np.array(m) - 4 for m in grid]
+    return [m for m in waves if tuple(m) > (0, 0, 0) and np.linalg.norm(m / edges) < 0.999 / length]
