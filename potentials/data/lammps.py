@@ -9,22 +9,21 @@ LAMMPS manual, pages `dump`, `Howto_triclinic` and `units`.
 """
 from __future__ import annotations
 
-import gzip
 import io
 import logging
 import re
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from ase.io.lammpsdata import read_lammps_data
 
 from potentials.data.labelled import DataError, LabelKeys, LabelledStructure, checked, formula_of
+from potentials.data.lammps_energies import Energies
+from potentials.data.lammps_text import Dumped, frames_of, opened
 from potentials.data.units import Units
 
 log = logging.getLogger(__name__)
@@ -53,19 +52,6 @@ class LammpsConfig:
         unknown = [symbol for symbol in self.elements if symbol not in atomic_numbers or symbol == "X"]
         if unknown:
             raise ValueError(f"elements names no element with {', '.join(map(repr, unknown))}; list symbols in the order of the types, such as ['O', 'H'].")
-
-
-@dataclass(frozen=True)
-class _Dumped:
-    """One frame as it stands in the file, in the order of ids."""
-
-    step: int
-    style: str | None
-    cell: np.ndarray  # (3, 3)
-    pbc: np.ndarray  # (3,)
-    columns: dict[str, np.ndarray]  # (n_atoms,) each; text for `element`, else numbers
-    origin: np.ndarray  # (3,)
-    time: float | None = None  # in the style's unit
 
 
 @dataclass(frozen=True)
@@ -101,7 +87,7 @@ def read_lammps_frames(path: Path, config: LammpsConfig = LammpsConfig(), number
     DataError : no elements are said; no coordinates; cut off.
     """
     topology = _topology(Path(config.topology), config) if config.topology else None
-    for index, d in enumerate(_frames(path)):
+    for index, d in enumerate(frames_of(path)):
         source = f"frame {index} (step {d.step}) of {path.name}"
         style = config.units or d.style
         length = STYLES[style].to_angstrom if style in STYLES else 1.0
@@ -131,9 +117,9 @@ def read_lammps_dump(path: Path, keys: LabelKeys, units: Units | None, config: L
         off; see `checked`.
     """
     topology = _topology(Path(config.topology), config) if config.topology else None
-    energies = _Energies(Path(config.energies), config.energies_key) if config.energies else None
+    energies = Energies(Path(config.energies), config.energies_key) if config.energies else None
     index = -1
-    for index, dumped in enumerate(_frames(path)):
+    for index, dumped in enumerate(frames_of(path)):
         source = f"frame {index} (step {dumped.step}) of {path.name}"
         if index == 0:
             units = units or _units(dumped, config, path)
@@ -145,7 +131,7 @@ def read_lammps_dump(path: Path, keys: LabelKeys, units: Units | None, config: L
         raise DataError(f"{config.energies} has no energy for any step of {path.name}; its steps begin with {energies.first_steps()}.")
 
 
-def _structure(d: _Dumped, keys: LabelKeys, units: Units, config: LammpsConfig, topology: _Topology | None, energy: float | None,
+def _structure(d: Dumped, keys: LabelKeys, units: Units, config: LammpsConfig, topology: _Topology | None, energy: float | None,
                source: str) -> LabelledStructure:  # fmt: skip
     names = ("fx", "fy", "fz") if keys.forces is None else tuple(f"{keys.forces}[{k}]" for k in (1, 2, 3))
     forces = np.stack([d.columns[name] for name in names], axis=1) if set(names) <= set(d.columns) else None
@@ -175,7 +161,7 @@ def _structure(d: _Dumped, keys: LabelKeys, units: Units, config: LammpsConfig, 
     ))  # fmt: skip
 
 
-def _positions(d: _Dumped, source: str) -> np.ndarray:
+def _positions(d: Dumped, source: str) -> np.ndarray:
     """(n_atoms, 3) in the dump's unit of length and frame of reference."""
     for names, scaled in ((("x", "y", "z"), False), (("xu", "yu", "zu"), False), (("xs", "ys", "zs"), True), (("xsu", "ysu", "zsu"), True)):
         if set(names) <= set(d.columns):
@@ -184,7 +170,7 @@ def _positions(d: _Dumped, source: str) -> np.ndarray:
     raise DataError(f"No coordinates in {source}: looked for x y z, xu yu zu, xs ys zs and xsu ysu zsu; there: {', '.join(d.columns)}.")
 
 
-def _numbers(d: _Dumped, config: LammpsConfig, topology: _Topology | None, source: str) -> np.ndarray:
+def _numbers(d: Dumped, config: LammpsConfig, topology: _Topology | None, source: str) -> np.ndarray:
     if config.elements or (topology is not None and "element" not in d.columns):
         by_type = {k + 1: atomic_numbers[symbol] for k, symbol in enumerate(config.elements)} or topology.numbers  # type: ignore[union-attr]
         if "type" not in d.columns:
@@ -203,7 +189,7 @@ def _numbers(d: _Dumped, config: LammpsConfig, topology: _Topology | None, sourc
                     "or name a data file with masses (lammps.topology).")  # fmt: skip
 
 
-def _units(d: _Dumped, config: LammpsConfig, path: Path) -> Units:
+def _units(d: Dumped, config: LammpsConfig, path: Path) -> Units:
     style = config.units or d.style
     if style not in STYLES:
         said = f"its units are '{style}', which have no fixed size in eV and Å" if style else "it does not say its units"
@@ -213,7 +199,7 @@ def _units(d: _Dumped, config: LammpsConfig, path: Path) -> Units:
     return STYLES[style]
 
 
-def _told(d: _Dumped, topology: _Topology | None, config: LammpsConfig) -> str:
+def _told(d: Dumped, topology: _Topology | None, config: LammpsConfig) -> str:
     if config.elements:
         elements = ", ".join(f"type {k + 1} is {symbol}" for k, symbol in enumerate(config.elements))
     elif topology is not None and "element" not in d.columns:
@@ -224,126 +210,12 @@ def _told(d: _Dumped, topology: _Topology | None, config: LammpsConfig) -> str:
     return f"{len(next(iter(d.columns.values())))} atoms, {elements}; {forces}, {'energies from ' + config.energies if config.energies else 'no energies'}"
 
 
-def _frames(path: Path) -> Iterator[_Dumped]:
-    count = 0
-    try:
-        with _opened(path) as file:
-            while (d := _frame(file, path, count)) is not None:
-                yield d
-                count += 1
-    except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a LAMMPS dump after {count} whole frames: {error}") from error
-
-
-def _frame(file: TextIO, path: Path, count: int) -> _Dumped | None:
-    """The next frame; None at the end."""
-    step, style, n_atoms, box, begun = 0, None, None, None, False
-    time: float | None = None
-
-    def line() -> str:
-        text = file.readline()
-        if not text:
-            raise DataError(f"{path} cannot be read as a LAMMPS dump: it ends within frame {count}.")
-        return text.strip()
-
-    def number(text: str, what: str) -> int:
-        if not re.fullmatch(r"\d+", text):
-            raise DataError(f"{path} cannot be read as a LAMMPS dump: {what} of frame {count} is {text[:40]!r}, not a whole number.")
-        return int(text)
-
-    while True:
-        head = file.readline()
-        if not head and not begun:
-            return None
-        if not head:
-            raise DataError(f"{path} cannot be read as a LAMMPS dump: it ends within frame {count}.")
-        head = head.strip()
-        if not head and not begun:
-            continue
-        if not head.startswith("ITEM:"):
-            raise DataError(f"{path} cannot be read as a LAMMPS dump: expected a line 'ITEM: ...' in frame {count}, got {head[:60]!r}.")
-        begun = True
-        item = head.removeprefix("ITEM:").strip()
-        if item == "TIMESTEP":
-            step = number(line(), "the time step")
-        elif item == "UNITS":
-            style = line()
-        elif item == "TIME":
-            time = _real(line())
-        elif item == "NUMBER OF ATOMS":
-            n_atoms = number(line(), "the number of atoms")
-        elif item.startswith("BOX BOUNDS"):
-            box = item.split()[2:], [line() for _ in range(3)]
-        elif item.startswith("ATOMS"):
-            break
-        else:
-            raise DataError(f"{path} cannot be read as a LAMMPS dump: unknown 'ITEM: {item[:40]}' in frame {count}.")
-    if n_atoms is None or box is None:
-        raise DataError(f"{path}: frame {count} has atoms before their number and the box bounds.")
-    where = f"frame {count} of {path.name}"
-    cell, origin, pbc = _box(*box, where)
-    columns = _table(item.split()[1:], list(islice(file, n_atoms)), n_atoms, path, where)
-    return _Dumped(step, style, cell, pbc, columns, origin, time)
-
-
-def _real(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _table(names: list[str], lines: list[str], n_atoms: int, path: Path, where: str) -> dict[str, np.ndarray]:
-    """Columns by name, in the order of the ids."""
-    if len(lines) < n_atoms:
-        raise DataError(f"{path} cannot be read as a LAMMPS dump: it ends within {where}, after {len(lines)} of {n_atoms} atoms.")
-    if not n_atoms:
-        raise DataError(f"{where} has no atoms.")
-    words = "".join(lines).split()
-    if len(words) != n_atoms * len(names):
-        raise DataError(f"{where} has {len(words)} words for {n_atoms} atoms with columns {' '.join(names)}; a line is cut or too long.")
-    table = np.array(words, dtype=object).reshape(n_atoms, len(names))
-    texts = [k for k, name in enumerate(names) if name in ("element", "typelabel")]
-    try:
-        columns = {name: table[:, k].astype(str if k in texts else np.float64) for k, name in enumerate(names)}
-    except ValueError as error:
-        raise DataError(f"{where} holds something that is no number: {error}.") from error
-    if "id" not in columns:
-        return columns
-    order = np.argsort(columns["id"], kind="stable")
-    ids = columns["id"][order]
-    if np.any(np.diff(ids) == 0):
-        raise DataError(f"{where} has two atoms with id {int(ids[:-1][np.diff(ids) == 0][0])}.")
-    return {name: values[order] for name, values in columns.items()}
-
-
-def _box(flags: list[str], lines: list[str], where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cell (3, 3) with vectors as rows, its corner (3,), and where it is periodic (3,)."""
-    try:
-        bounds = np.array([line.split() for line in lines], dtype=np.float64)
-    except ValueError:
-        raise DataError(f"{where}: the box bounds are not numbers: {' / '.join(lines)[:80]!r}.") from None
-    general, triclinic = flags[:2] == ["abc", "origin"], flags[:3] == ["xy", "xz", "yz"]
-    walls = flags[2 if general else 3 if triclinic else 0 :] or ["pp"] * 3
-    if bounds.shape != (3, 4 if general else 3 if triclinic else 2) or len(walls) != 3:
-        raise DataError(f"{where}: box bounds of shape {bounds.shape} do not fit 'BOX BOUNDS {' '.join(flags)}'.")
-    pbc = np.array([wall == "pp" for wall in walls])
-    if general:
-        return bounds[:, :3], bounds[:, 3], pbc
-    low, high = bounds[:, 0].copy(), bounds[:, 1].copy()
-    xy, xz, yz = bounds[:, 2] if triclinic else (0.0, 0.0, 0.0)
-    low -= [min(0.0, xy, xz, xy + xz), min(0.0, yz), 0.0]  # a dump gives the bounding box of a tilted cell
-    high -= [max(0.0, xy, xz, xy + xz), max(0.0, yz), 0.0]
-    lx, ly, lz = high - low
-    return np.array([[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]]), low, pbc
-
-
 def _topology(path: Path, config: LammpsConfig) -> _Topology:
     """Elements by type, from the masses, and charges by id of a LAMMPS data file."""
     if not path.is_file():
         raise FileNotFoundError(f"No file {path}, which lammps.topology names.")
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             text = file.read()
         atoms = read_lammps_data(io.StringIO(text), sort_by_id=True, units=config.units or "metal")
         types, charges, ids = atoms.arrays["type"], atoms.arrays.get("mmcharges"), atoms.arrays["id"]
@@ -355,68 +227,3 @@ def _topology(path: Path, config: LammpsConfig) -> _Topology:
         said = f"has a mass of {far[0]}, which is no element's" if far else "has no masses that tell the elements"
         raise DataError(f"{path} {said}; list elements in the order of the types with lammps.elements.")
     return _Topology(numbers, None if charges is None else {int(i): float(q) for i, q in zip(ids, charges)})
-
-
-class _Energies:
-    """Potential energies by step, or by frame where there are no steps."""
-
-    def __init__(self, path: Path, key: str | None):
-        if not path.is_file():
-            raise FileNotFoundError(f"No file {path}, which lammps.energies names.")
-        self.used = 0
-        self._by_step: dict[int, float] | None
-        self._by_frame: np.ndarray
-        self._by_step, self._by_frame = _npz_energies(path, key) if path.suffix == ".npz" else (_log_energies(path, key or "PotEng"), np.zeros(0))
-
-    def of(self, step: int, frame: int) -> float | None:
-        if self._by_step is not None:
-            energy = self._by_step.get(step)
-        else:
-            energy = float(self._by_frame[frame]) if frame < len(self._by_frame) else None
-        self.used += energy is not None
-        return energy
-
-    def first_steps(self) -> str:
-        return ", ".join(map(str, list(self._by_step or {})[:3])) or "nothing"
-
-
-def _npz_energies(path: Path, key: str | None) -> tuple[dict[int, float] | None, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            there: Mapping[str, np.ndarray] = {name: arrays[name] for name in arrays.files if name in (key, "timestep", "step", "energy", "pe")}
-            names = arrays.files
-    except Exception as error:
-        raise DataError(f"{path} cannot be read as .npz: {error or type(error).__name__}.") from error
-    key = key or next((name for name in ("energy", "pe") if name in there), None)
-    if key is None or key not in there:
-        raise DataError(f"No energies in {path.name}: looked for {key or 'energy, pe'}; there: {', '.join(names)}. Name them with lammps.energies_key.")
-    energies = np.ravel(there[key])
-    steps = there.get("timestep", there.get("step"))
-    return (None if steps is None else dict(zip(np.ravel(steps).astype(int).tolist(), energies.tolist()))), energies
-
-
-def _log_energies(path: Path, key: str) -> dict[int, float]:
-    """Potential energies by step from the tables of a LAMMPS log; of a step printed twice the last."""
-    energies: dict[int, float] = {}
-    columns: list[str] = []
-    with _opened(path) as file:
-        for text in file:
-            words = text.split()
-            if words[:1] == ["Step"]:
-                columns = words
-                if key not in columns:
-                    raise DataError(f"No column '{key}' in {path.name}; there: {', '.join(columns)}. Name it with lammps.energies_key.")
-            elif columns and len(words) == len(columns) and words[0].isdigit():
-                try:
-                    energies[int(words[0])] = float(words[columns.index(key)])
-                except ValueError:
-                    columns = []
-            elif text.startswith("Loop time"):
-                columns = []
-    if not energies:
-        raise DataError(f"{path} is no LAMMPS log with a table of Step and {key}.")
-    return energies
-
-
-def _opened(path: Path) -> TextIO:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")  # type: ignore[return-value]
