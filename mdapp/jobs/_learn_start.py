@@ -80,9 +80,15 @@ def refuse_bad_training(config: LearnConfig) -> None:
     if _n_heads(config) < 2 and config.members < 2:
         raise UserError("[learn]: members must be 2 or more, got 1: a single potential disagrees with nobody. Or give it several heads: energy_heads = 8 under "
                         "[learn.train.potential.config].")
+    from potentials.architectures import architectures
+    from potentials.registry import UnknownName
+    from potentials.typed import from_mapping
+
     try:
-        training_settings(config, 0, [Path("labelled.xyz")], Path(config.output), None, "")
-    except ConfigError as error:
+        wanted = training_settings(config, 0, [Path("labelled.xyz")], Path(config.output), None, "").potential
+        if config.begin_from is None:
+            from_mapping(architectures.get(wanted.name).Config, wanted.config, f"[learn.train.potential.config] of {wanted.name}")
+    except (ConfigError, UnknownName) as error:
         raise UserError(str(error)) from error
 
 

@@ -141,6 +141,8 @@ def test_flat_is_told_by_error_and_spread_together():
         ('calculator = "emt"', 'calculator = "emtt"', "Did you mean 'emt'"),
         ("max_steps = 4", 'max_steps = 4\ndata = "x.xyz"', "data is set by the loop itself"),
         ("max_steps = 4", "max_stepz = 4", "unknown key 'max_stepz'"),
+        ("num_heads = 2", "num_headz = 2", "of so3krates: unknown key 'num_headz'"),
+        ('name = "so3krates"', 'name = "so3krate"', "No architecture 'so3krate'"),
         ("steps = 20", "steps = 2", "nothing would be looked at"),
         ('guard = ["off"]', 'guard = ["energy-drit"]', "guard 'energy-drit' is unknown"),
         ('"start.xyz"', '"nothing.xyz"', "nothing.xyz does not exist"),
