@@ -94,7 +94,7 @@ class Committee(Potential):
         """Can the members be evaluated as one: one architecture, one set of settings, nothing that depends on the values?"""
         first = self.members[0]
         kinds = {(type(m), str(to_mapping(m.config)) if hasattr(m, "config") else "", m.cutoff) for m in self.members}
-        capturable = getattr(first, "capturable", True)
+        capturable = all(getattr(module, "capturable", True) for module in first.modules())
         return len(kinds) == 1 and hasattr(first, "config") and capturable and self.conservative and not _refuses_stacking(self)
 
 

@@ -33,7 +33,7 @@ class DampedEwald(torch.nn.Module):
     accuracy : reciprocal vectors are left out where exp(-k^2 sigma^2 / 4) is below this.
     """
 
-    capturable = False  # its wave vectors are counted anew for each cell, so no CUDA graph can hold it
+    capturable = traceable = False  # its wave vectors are counted anew for each cell, so neither a CUDA graph nor compiled code can hold it
 
     def __init__(self, sigma: float, accuracy: float = 1e-12):
         super().__init__()

@@ -28,7 +28,7 @@ class GivenCharges(torch.nn.Module):
     sigma : Å, the damping length; the larger, the fewer waves.
     """
 
-    capturable = False  # its wave vectors are counted anew for each cell: neither a CUDA graph nor compiled code can hold it
+    capturable = traceable = False  # its wave vectors are counted anew for each cell: neither a CUDA graph nor compiled code can hold it
 
     def __init__(self, charges: Mapping[str, float], sigma: float):
         super().__init__()

@@ -12,8 +12,8 @@ from potentials.potential import Potential
 
 
 def traceable(potential: Potential) -> bool:
-    """Does nothing in it hang on values that a trace would hold fast (`capturable` False in a module: the wave vectors of a cell)?"""
-    return all(getattr(module, "capturable", True) for module in potential.modules())
+    """Does nothing in it hang on values that a trace would hold fast (`traceable` False in a module: the wave vectors of a cell)?"""
+    return all(getattr(module, "traceable", True) for module in potential.modules())
 
 
 def trace_of(function: Callable[..., Any], *arguments: Any) -> torch.fx.GraphModule:

@@ -11,7 +11,7 @@ from potentials.graph import batch
 from potentials.neighbours import graph_for
 from potentials.runtime.radial_table import with_radial_table, with_shared_table
 from potentials.runtime.tracing import trace_of
-from samples import argon, small, water
+from samples import argon, house_names, small, water
 
 
 def members(n=3, **options):
@@ -98,6 +98,18 @@ def test_one_compiled_function_serves_all_members(monkeypatch):
         for name in ("energy", "energies", "forces", "member_energies", "member_forces"):
             torch.testing.assert_close(getattr(other, name), getattr(one, name), rtol=1e-9, atol=1e-10, msg=name)
         assert list(one.outputs.terms) == list(other.outputs.terms)
+
+
+@pytest.mark.parametrize("name", house_names())
+def test_a_committee_of_any_architecture_is_evaluated_small_and_large(name):
+    committee = Committee([small(name, seed) for seed in (0, 1)])
+    derive = CommitteeDerivatives(committee)
+    for atoms in (argon(0, n=1), argon(1, n=2)) if name == "lennard-jones" else (water(3)[:3], water(0)):
+        graph = graph_for(atoms, committee)
+        one, other = one_by_one(committee, graph), derive(committee, graph)
+        for part in ("energy", "forces", "member_energies", "member_forces"):
+            torch.testing.assert_close(getattr(other, part), getattr(one, part), rtol=1e-9, atol=1e-10, msg=part)
+        assert bool((one.member_forces[0] != one.member_forces[1]).any()) or name == "lennard-jones"
 
 
 def test_members_that_are_no_so3krates_are_not_joined():
