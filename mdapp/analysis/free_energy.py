@@ -59,10 +59,12 @@ def free_energy_surface(angles: Ramachandran, temperature_K: float, residue: str
     ------
     ValueError : no such residue, no frames.
     """
+    return surface_of(*bin_shares(angles, residue, n_bins), temperature_K, len(angles.time_ps))
+
+
+def bin_shares(angles: Ramachandran, residue: str | None = None, n_bins: int = 36) -> tuple[np.ndarray, np.ndarray]:
+    """Share of each bin (n_bins²,), phi first, and its standard error (n_bins²,); 0 where nothing was seen."""
     phi, psi = _of_residue(angles, residue)
-    if not temperature_K > 0:
-        raise ValueError(f"The temperature must be > 0 K, got {temperature_K}.")
-    edges = np.linspace(-180.0, 180.0, n_bins + 1)
     blocks, frame = BlockMeans(), np.arange(len(phi))
     cell = _bins(phi, n_bins) * n_bins + _bins(psi, n_bins)  # (n_frames, n_residues)
     for begin in range(0, len(phi), 512):
@@ -73,11 +75,23 @@ def free_energy_surface(angles: Ramachandran, temperature_K: float, residue: str
     p, error = blocks.mean, np.zeros(n_bins * n_bins)
     seen = p > 0
     error[seen] = series_errors(blocks.series[:, seen])
-    kT = KJ_PER_MOL_K * temperature_K
+    return p, error
+
+
+def surface_of(p: np.ndarray, error: np.ndarray, temperature_K: float, n_frames: int) -> FreeEnergySurface:
+    """The surface that shares of bins (n_bins²,) and their errors mean at a temperature.
+
+    Raises
+    ------
+    ValueError : a temperature that is not above zero.
+    """
+    if not temperature_K > 0:
+        raise ValueError(f"The temperature must be > 0 K, got {temperature_K}.")
+    n_bins, seen, kT = round(len(p) ** 0.5), p > 0, KJ_PER_MOL_K * temperature_K
     with np.errstate(divide="ignore", invalid="ignore"):
         F = np.where(seen, -kT * np.log(p / p.max()), np.nan)
         sigma = np.where(seen, kT * error / p, np.nan)
-    return FreeEnergySurface(edges, F.reshape(n_bins, n_bins), sigma.reshape(n_bins, n_bins), temperature_K, len(phi))
+    return FreeEnergySurface(np.linspace(-180.0, 180.0, n_bins + 1), F.reshape(n_bins, n_bins), sigma.reshape(n_bins, n_bins), temperature_K, n_frames)
 
 
 def basin_populations(angles: Ramachandran, residue: str | None = None) -> dict[str, Mean]:

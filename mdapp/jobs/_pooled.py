@@ -1,20 +1,19 @@
-"""Several runs on one page: side by side, and pooled where they are of the same atoms.
+"""Several runs on one page: side by side, and pooled where they are of the same atoms at the same temperature.
 
-A pooled mean weighs each run by its independent samples. Its error is the larger of two: what the runs' own errors give, and what the spread of their
-means gives. Where the second is much larger, the runs have not seen the same ensemble, and a remark says so.
+A run weighs as much as it is long. An error is the larger of two: what the runs' own errors give, and what the spread of their means gives. Where the second is much
+larger, the runs have not seen the same ensemble, and a remark says so.
 """
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mdapp.analysis.dihedrals import Ramachandran
+from mdapp.analysis.pooling import PooledMean, length_ps, pooled_mean
 from mdapp.analysis.statistics import plus_minus
 from mdapp.config import AnalyseConfig
 from mdapp.jobs._landscape import MADE_BY
@@ -22,22 +21,25 @@ from mdapp.jobs._report_folders import distinct, pooled_folder
 from mdapp.jobs._whole_folder import whole_folder
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from mdapp.jobs.analyse import Report
 
 WORST_FIRST = ("broken", "suspect", "not judged", "sound")
 SHOWN = {"T_K": ("T", "K"), "E_pot_eV": ("E_pot", "eV"), "P_bar": ("P", "bar"), "rmsd_A": ("RMSD", "Å"), "radius_of_gyration_A": ("Rg", "Å")}
 FAR = 4.0  # standard deviations of a run's mean from the others' beyond which they disagree
+RARE = ("basins", "secondary_structure", "hydrogen_bonds")  # what a run does not list it has not seen: 0
+OF_ONE_RUN = ("rmsf", "clusters", "comparison", "power_spectrum")  # numbers that are not the same thing in two runs
+MOST_RARE = 8  # hydrogen bonds that are listed
 
 
 @dataclass(frozen=True)
-class PooledMean:
-    """A mean over several runs."""
+class Row:
+    """A number of all runs and of each."""
 
-    value: float
-    error: float
-    furthest: float  # of a run's mean from the pooled one, in standard deviations of their difference
+    name: str  # of the observable
+    label: str
+    unit: str
+    pooled: PooledMean
+    each: tuple[tuple[float, float], ...]  # value and standard error of each run
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,8 @@ class Pooled:
     rows: tuple[tuple[str, str], ...]
     remarks: tuple[str, ...]
     summary: dict[str, Any]
-
-
-def pooled_mean(means: Sequence[float], errors: Sequence[float], n_independent: Sequence[float]) -> PooledMean:
-    """Mean over runs, each (n_runs,); see the head of the module."""
-    m, e = np.asarray(means, dtype=float), np.asarray(errors, dtype=float)
-    w = np.asarray(n_independent, dtype=float) / np.sum(n_independent)
-    value = float(w @ m)
-    inner = float(np.sqrt(np.sum((w * e) ** 2)))
-    free = 1.0 - float(np.sum(w**2))
-    between = math.sqrt(float(w @ (m - value) ** 2) / free * float(np.sum(w**2))) if free > 0 else 0.0
-    apart = np.sqrt(e**2 * (1 - 2 * w) + inner**2)
-    furthest = float(np.max(np.abs(m - value) / np.where(apart > 0, apart, np.inf)))
-    return PooledMean(value, max(inner, between), furthest)
+    names: tuple[str, ...] = ()  # of the runs
+    numbers: tuple[Row, ...] = ()  # nothing where the runs are not pooled
 
 
 def pool(reports: Sequence[Report], config: AnalyseConfig) -> Pooled | None:
@@ -76,76 +67,102 @@ def pool(reports: Sequence[Report], config: AnalyseConfig) -> Pooled | None:
         return None
     folder = pooled_folder(config, [report.source for report in reports])
     names = distinct([Path(report.source.name).name or report.source.name for report in reports])
-    alike = len({tuple(report.source.start.numbers.tolist()) for report in reports}) == 1
-    remarks = [] if alike else ["The runs are of different atoms: they are shown side by side and not pooled."]
-    rows, numbers = _pooled_rows(reports, names, remarks) if alike else ([], {})
+    why_not = _why_not(reports)
+    numbers = () if why_not else tuple(_numbers(reports))
+    remarks = [why_not] if why_not else _disagreements(numbers)
+    rows = () if why_not else _rows(reports, numbers)
     worst = min((report.judgement.word for report in reports), key=WORST_FIRST.index)
-    sentence = "; ".join(f"{sum(r.judgement.word == word for r in reports)} {word}" for word in WORST_FIRST if any(r.judgement.word == word for r in reports))
+    counts = {word: sum(report.judgement.word == word for report in reports) for word in WORST_FIRST}
+    sentence = f"of {len(reports)} runs, {'; '.join(f'{n} {word}' for word, n in counts.items() if n)}."
     summary = {"made_by": MADE_BY, "runs": [report.source.name for report in reports], "verdict": worst,
-               "verdicts": {name: report.judgement.word for name, report in zip(names, reports)}, "remarks": remarks, "pooled": numbers}
+               "verdicts": {name: report.judgement.word for name, report in zip(names, reports)}, "remarks": remarks,
+               "pooled": {key: _of_row(row) for key in SHOWN for row in numbers if row.name == key},
+               "observables": [{"name": row.name, "label": row.label, "unit": row.unit, **_of_row(row)} for row in numbers if row.name not in SHOWN]}
+    found = Pooled(folder, worst, sentence, rows, tuple(remarks), summary, tuple(names), numbers)
+    from mdapp.jobs._pooled_page import write_pooled
+
     with whole_folder(folder) as part:
-        _write(part, reports, names, alike, worst, f"of {len(reports)} runs, {sentence}.", rows, remarks, summary, plots=config.plots)
-    return Pooled(folder, worst, f"of {len(reports)} runs, {sentence}.", tuple(rows), tuple(remarks), summary)
+        write_pooled(part, found, reports, plots=config.plots)
+    return found
 
 
-def _pooled_rows(reports: Sequence[Report], names: list[str], remarks: list[str]) -> tuple[list[tuple[str, str]], dict[str, Any]]:
-    frames = sum(report.measured.n_frames for report in reports)
-    length = sum(float(np.ptp(report.measured.time_ps)) for report in reports)
-    rows, numbers = [("frames", f"{frames} over {length:.4g} ps in {len(reports)} runs")], {}
+def _why_not(reports: Sequence[Report]) -> str:
+    """Why runs are not pooled; nothing where they are."""
+    if len({tuple(report.source.start.numbers.tolist()) for report in reports}) > 1:
+        return "The runs are of different atoms: they are shown side by side and not pooled."
+    targets = {report.source.target_K for report in reports} - {None}
+    if len(targets) > 1:
+        return f"The runs are at different temperatures ({', '.join(f'{t:g} K' for t in sorted(targets))}): they are shown side by side and not pooled."
+    return ""
+
+
+def _numbers(reports: Sequence[Report]) -> Iterator[Row]:
+    """What is known of every run, the table's means first."""
+    lengths = [length_ps(report.measured.time_ps) for report in reports]
     for key, (label, unit) in SHOWN.items():
         found = [report.summary.get(key) for report in reports]
-        if any(one is None or one["error"] is None for one in found):
+        if all(one is not None and one["error"] is not None for one in found):
+            yield _row(key, label, unit, [(one["mean"], one["error"]) for one in found], lengths)
+    observables = [report.summary["observables"] for report in reports]
+    for name in dict.fromkeys(name for one in observables for name in one):
+        if name in OF_ONE_RUN or name not in RARE and not all(name in one for one in observables):
             continue
-        one = pooled_mean([m["mean"] for m in found], [m["error"] for m in found], [m["n_independent"] for m in found])
-        rows.append((label, f"{plus_minus(one.value, one.error)} {unit}"))
-        numbers[key] = {"mean": one.value, "error": one.error, "furthest": one.furthest}
-        if one.furthest > FAR:
-            remarks.append(f"The runs disagree about {label}: the mean of one is {one.furthest:.0f} standard deviations from that of all; "
-                           "they have not seen the same ensemble, or are too short.")
-    return rows, numbers
+        listed = [{number["label"]: number for number in one.get(name, [])} for one in observables]
+        units = {label: number["unit"] for one in listed for label, number in one.items()}
+        if name == "hydrogen_bonds":
+            listed = [_shares(one, report) for one, report in zip(listed, reports)]
+            units = {label: "% of frames" for label in _commonest(listed)} | {"hydrogen bonds": "in a frame"}
+            units = dict(sorted(units.items(), key=lambda item: item[1] != "in a frame"))
+        for label, unit in units.items():
+            each = [one.get(label, {"value": 0.0, "error": 0.0} if name in RARE else {}) for one in listed]
+            if all(number.get("value") is not None and number.get("error") is not None for number in each):
+                yield _row(name, label, unit, [(number["value"], number["error"]) for number in each], lengths)
 
 
-def _write(folder: Path, reports: Sequence[Report], names: list[str], alike: bool, word: str, sentence: str, rows: list[tuple[str, str]],
-           remarks: list[str], summary: dict[str, Any], *, plots: bool) -> None:
-    from mdapp import version
-    from mdapp.jobs._cite import works
-    from mdapp.report import Page, Picture, Section, Table, html_report
-
-    pictures = []
-    if plots:
-        from mdapp.plots.style import save
-
-        for name, caption, figure in _figures(reports, names, alike):
-            pictures.append(Picture(save(figure, folder / f"{name}.png", svg=True), caption))
-    labels = list(dict.fromkeys(label for report in reports for label, _ in report.rows))
-    body = [("verdict", *(report.judgement.word for report in reports)), ("why", *(report.judgement.sentence for report in reports)),
-            *((label, *(dict(report.rows).get(label, "") for report in reports)) for label in labels)]
-    table = Table("Side by side", ("", *names), tuple(body), "Each run has a report of its own.")
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    page = Page(
-        f"{len(reports)} runs: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}", word, sentence, rows, remarks=remarks, tables=[table],
-        sections=[Section("Figures", tuple(pictures))], cite=works(version(), reports[0].source.settings, ["errors"]), footer=f"Made by mdapp {version()}.",
-        reasons=[sentence[0].upper() + sentence[1:], *(f"{name}: {reason}." for name, r in zip(names, reports) for reason in r.judgement.reasons)])
-    (folder / "report.html").write_text(html_report(page), encoding="utf-8")
+def _shares(listed: dict[str, dict[str, Any]], report: Report) -> dict[str, dict[str, Any]]:
+    """The number of hydrogen bonds in a frame, and the share of every one of them, not only of those that the run's own page lists."""
+    found = report.measured.further.get("hydrogen_bonds")
+    bonds: Any = found.result if found else None
+    shares = {} if bonds is None else {label: {"value": 100 * float(s), "error": 100 * float(e)} for label, s, e in zip(bonds.labels, bonds.share, bonds.share_error)}
+    return {"hydrogen bonds": listed.get("hydrogen bonds", {}), **shares}
 
 
-def _figures(reports: Sequence[Report], names: list[str], alike: bool) -> list[tuple[str, str, Figure]]:
-    from mdapp.plots import compare, figures
+def _commonest(listed: Sequence[dict[str, dict[str, Any]]]) -> list[str]:
+    total: dict[str, float] = {}
+    for one in listed:
+        for label, number in one.items():
+            if label != "hydrogen bonds":
+                total[label] = total.get(label, 0.0) + number["value"]
+    return sorted(total, key=lambda label: -total[label])[:MOST_RARE]
 
-    drawn: list[tuple[str, str, Figure]] = []
-    series = {
-        "temperature": ("temperature / K", {n: (r.thermo.time_ps, r.thermo.T_K) for n, r in zip(names, reports) if r.thermo is not None and r.thermo.T_K is not None}),
-        "rmsd": ("RMSD from the first frame / Å", {n: (r.measured.rmsd.time_ps, r.measured.rmsd.rmsd_A) for n, r in zip(names, reports) if r.measured.rmsd is not None}),
-        "gyration": ("radius of gyration / Å",
-                     {n: (r.measured.gyration.time_ps, r.measured.gyration.radius_A) for n, r in zip(names, reports) if r.measured.gyration is not None}),
-    }  # fmt: skip
-    for name, (label, curves) in series.items():
-        curves = {run: (t, v) for run, (t, v) in curves.items() if len(t) > 1}
-        if len(curves) > 1:
-            drawn.append((name, f"{label.split(' / ')[0]} of all runs", compare.overlay(curves, label)))
-    maps = [r.measured.ramachandran for r in reports if r.measured.ramachandran is not None]
-    if alike and len(maps) == len(reports):
-        together = Ramachandran(np.concatenate([m.time_ps for m in maps]), maps[0].residues, np.concatenate([m.phi_deg for m in maps]),
-                                np.concatenate([m.psi_deg for m in maps]))
-        drawn.append(("ramachandran", "Backbone torsions of all runs together", figures.ramachandran(together)))
-    return drawn
+
+def _row(name: str, label: str, unit: str, each: Sequence[tuple[float, float]], lengths: Sequence[float]) -> Row:
+    return Row(name, label, unit, pooled_mean([value for value, _ in each], [error for _, error in each], lengths), tuple(each))
+
+
+def _rows(reports: Sequence[Report], numbers: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """The numbers that a person asks for first."""
+    frames = sum(report.measured.n_frames for report in reports)
+    length = sum(float(np.ptp(report.measured.time_ps)) for report in reports)
+    rows = [("frames", f"{frames} over {length:.4g} ps in {len(reports)} runs")]
+    rows += [(row.label, f"{plus_minus(float(row.pooled.value), float(row.pooled.error))} {row.unit}") for row in numbers if row.name in SHOWN]
+    backbone = [f"{row.label} {plus_minus(float(row.pooled.value), float(row.pooled.error))} %" for row in numbers if row.name == "basins"]
+    return (*rows, *([("backbone", ", ".join(backbone))] if backbone else []))
+
+
+def _disagreements(numbers: Sequence[Row]) -> list[str]:
+    """Of energies and shape one by one; of the many other numbers, how many."""
+    far = [row for row in numbers if row.pooled.furthest > FAR]
+    said = [f"The runs disagree about {row.label}: the mean of one is {row.pooled.furthest:.0f} standard deviations from that of all; "
+            "they have not seen the same ensemble, or are too short." for row in far if row.name in SHOWN]
+    others = [row.label for row in far if row.name not in SHOWN and row.name != "bond_statistics"]
+    if others:
+        said.append(f"The runs disagree about {', '.join(others[:4])}{f' and {len(others) - 4} more' if len(others) > 4 else ''} by more than {FAR:g} standard deviations; "
+                    "the errors of what is pooled are those of the spread between runs.")
+    return said
+
+
+def _of_row(row: Row) -> dict[str, Any]:
+    known = lambda x: float(x) if math.isfinite(x) else None
+    return {"mean": known(row.pooled.value), "error": known(row.pooled.error), "within": known(row.pooled.within), "between": known(row.pooled.between),
+            "furthest": known(row.pooled.furthest)}

@@ -1,13 +1,13 @@
 """Figures of several runs in one frame."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from mdapp.analysis.statistics import running_mean
-from mdapp.plots.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, look
+from mdapp.plots.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, look, panel
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK, YELLOW)
 MOST_POINTS = 2000
@@ -34,4 +34,28 @@ def overlay(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str, tit
         side.set(xlabel="share", xticks=[])
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 4), fontsize=9)
+        return figure
+
+
+def groups(values: Mapping[str, Sequence[tuple[float, float]]], names: Sequence[str], label: str) -> Figure:
+    """A group of points with error bars for each label, one a run; the last, of all runs, in black.
+
+    Parameters
+    ----------
+    values : value and standard error of each of `names`, by label.
+    label : of the axis, with its unit.
+    """
+    with look():
+        figure, axes = panel(6.4, 3.4)
+        n = len(names)
+        for k, name in enumerate(names):
+            at = np.arange(len(values)) + 0.6 * ((k + 0.5) / n - 0.5)
+            centre, error = np.array([one[k] for one in values.values()]).T
+            colour = BLACK if k == n - 1 else COLOURS[k % len(COLOURS)]
+            axes.errorbar(at, centre, yerr=np.where(np.isfinite(error), error, 0.0), fmt="D" if k == n - 1 else "o", color=colour, markersize=5, elinewidth=1.0,
+                          capsize=2, label=name)
+        axes.set_xticks(range(len(values)), list(values))
+        axes.set(ylabel=label, ylim=(0, None), xlim=(-0.6, len(values) - 0.4))
+        axes.grid(visible=False, axis="x")
+        figure.legend(loc="outside lower center", ncols=min(n, 5), fontsize=9)
         return figure
