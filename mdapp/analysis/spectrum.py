@@ -13,6 +13,7 @@ from mdapp.analysis.blocks import BlockMeans
 
 CM_PER_FS = 2.99792458e-5  # the speed of light
 RESOLUTION_CM1 = 10.0
+COARSEST_CM1 = 200.0  # a record of 170 fs; of a shorter one no band is seen
 
 
 class Segments:
@@ -43,11 +44,15 @@ class Segments:
 
         Raises
         ------
-        ValueError : fewer than four frames.
+        ValueError : fewer than four frames, or a record that tells nothing apart.
         """
         if not self.n_segments:
             if len(self._waiting) < 4:
                 raise ValueError(f"A spectrum needs four frames at least, got {len(self._waiting)}.")
+            told_apart = 1 / (len(self._waiting) * frame_fs * CM_PER_FS)
+            if told_apart > COARSEST_CM1:
+                raise ValueError(f"A record of {len(self._waiting) * frame_fs:.4g} fs tells no wavenumbers apart that are nearer than {told_apart:.0f} cm⁻¹: "
+                                 "it is too short for a spectrum.")
             self._transform(self._waiting)
         per_cm1 = frame_fs * CM_PER_FS
         wavenumber = np.fft.rfftfreq(self.length, per_cm1)

@@ -157,7 +157,7 @@ def sound_mean(values: np.ndarray, relaxations: float | None = None) -> Mean:
     mean = mean_with_error(values[start:])
     if relaxations is None or mean.n_samples < 2:
         return mean
-    most = relaxations * mean.n_samples / len(values)
+    most = max(relaxations * mean.n_samples / len(values), 1.0)
     return mean if mean.n_independent <= most else replace(mean, error=mean.deviation / math.sqrt(most), n_independent=most)
 
 

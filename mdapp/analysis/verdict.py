@@ -96,7 +96,7 @@ def _judge_drift(drift: Drift | None, limits: Limits, broken: list[str], suspect
     if drift is None:
         return
     surely = abs(drift.slope) - 2 * drift.error
-    sentence = f"the conserved energy drifts by {drift.slope:+.3g} ± {drift.error:.1g} meV/atom/ps, limit {limits.drift_meV:g}"
+    sentence = f"the conserved energy drifts by {drift.slope:+.3g} ± {float(f'{drift.error:.1g}'):g} meV/atom/ps, limit {limits.drift_meV:g}"
     if surely > 10 * limits.drift_meV:
         broken.append(sentence)
     elif surely > limits.drift_meV:

@@ -118,6 +118,9 @@ def _analyse_one(config: AnalyseConfig, source: Source, reference: Source | None
         thermo = thermo.since(config.start)
     beside = against(reference, measured) if reference is not None else None
     remarks = [*source.remarks, *measured.remarks, *doubts(measured.further)]
+    if measured.bonds is not None and 2 * measured.bonds.broken_frames > measured.n_frames:
+        remarks.append(f"Bonds of the start are broken in {measured.bonds.broken_frames} of {measured.n_frames} frames: what follows about shape, "
+                       "torsions and vibrations is of fragments.")
     if measured.n_frames == 1:
         remarks.append("There is one frame only: no series, no errors and no drift.")
     if not thermo.present():
@@ -192,18 +195,18 @@ def _rows(measured: Measured, thermo: Thermo, drift: Drift | None, means: dict[s
     rows = [("frames", f"{measured.n_frames} over {length:.4g} ps")]
     if "T_K" in means:
         target = "" if source.target_K is None else f" (target {source.target_K:g} K)"
-        rows.append(("T", f"{_shown(means['T_K'])} K{target}"))
+        rows.append(("T", f"{_shown(means['T_K'], 'K')}{target}"))
     if "E_pot_eV" in means:
-        rows.append(("E_pot", f"{_shown(means['E_pot_eV'])} eV"))
+        rows.append(("E_pot", _shown(means["E_pot_eV"], "eV")))
     if "P_bar" in means:
-        rows.append(("P", f"{_shown(means['P_bar'])} bar"))
+        rows.append(("P", _shown(means["P_bar"], "bar")))
     if drift is not None:
         rows.append(("drift", f"{plus_minus(drift.slope, drift.error)} meV/atom/ps"))
     if measured.rmsd is not None and measured.n_frames > 1:
         values = measured.rmsd.rmsd_A
-        rows.append(("RMSD", f"{_shown(mean_with_error(values))} Å from the first frame, at most {values.max():.2f} ({measured.rmsd.selection})"))
+        rows.append(("RMSD", f"{_shown(mean_with_error(values), 'Å')} from the first frame, at most {values.max():.2f} ({measured.rmsd.selection})"))
     if measured.gyration is not None:
-        rows.append(("Rg", f"{_shown(mean_with_error(measured.gyration.radius_A))} Å"))
+        rows.append(("Rg", _shown(mean_with_error(measured.gyration.radius_A), "Å")))
     if measured.bonds is not None:
         bonds = measured.bonds
         rows.append(("bonds",
@@ -214,9 +217,9 @@ def _rows(measured: Measured, thermo: Thermo, drift: Drift | None, means: dict[s
     return rows
 
 
-def _shown(mean: Mean) -> str:
+def _shown(mean: Mean, unit: str) -> str:
     doubt = "" if mean.reliable or mean.n_samples < 2 else f" (few: {mean.n_independent:.0f} independent)"
-    return plus_minus(mean.value, mean.error) + doubt
+    return f"{plus_minus(mean.value, mean.error)} {unit}{doubt}"
 
 
 def _summary(found: Findings, drift: Drift | None) -> dict[str, Any]:

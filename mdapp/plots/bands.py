@@ -16,5 +16,5 @@ def bands(axes: Axes, regions: Sequence[tuple[float, float, str]], high: float, 
     """Regions of wavenumbers in pale colour, each with what moves there, as far as the axis reaches."""
     for k, (low, end, what) in enumerate(regions):
         if low < high:
-            axes.axvspan(low, min(end, high), color=SKY, alpha=0.13, linewidth=0)
-            axes.text((low + min(end, high)) / 2, top * (0.99 - 0.05 * (k % 3)), what, ha="center", va="top", fontsize=7)
+            axes.axvspan(low, min(end, high), color=SKY, alpha=0.13 if k % 2 else 0.22, linewidth=0)
+            axes.text((low + min(end, high)) / 2, top * (0.99 - 0.05 * (k % 3)), what, ha="center" if end <= high else "right", va="top", fontsize=7)

@@ -247,6 +247,11 @@ def test_a_broken_run_says_from_which_step(here):
     assert "C0 and H2 &lt;apart&gt;" in page and "event-guard-600.extxyz" in page and 'data-frame="30"' in page  # all 50 frames are shown
 
 
+def test_a_molecule_that_fell_apart_is_said_to_be_fragments(here):
+    report = analyse(AnalyseConfig(run=make_run(here / "run", break_at=10, n=50), plots=False)).reports[0]
+    assert any("broken in 40 of 50 frames" in remark and "fragments" in remark for remark in report.remarks)
+
+
 def test_a_sound_run_has_no_first_sign(here):
     assert analyse(AnalyseConfig(run=make_run(here / "run", n=20), plots=False)).summary["runs"][0]["first_sign"] is None
 
