@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 import inspect
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,15 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from potentials import checkpoint
 from potentials.checkpoint import Card, PotentialFileError
-from potentials.combine import Committee, CommitteeDerivatives, CommitteeResults, joins
-from potentials.derivatives import energy_forces_stress
+from potentials.combine import Committee, CommitteeResults
+from potentials.evaluation import checked_device, derivatives_of, refuse_to_compile, takes_a_table
 from potentials.neighbours import graph_for
 from potentials.potential import Potential
 from potentials.lazy_results import LazyResults
 from potentials.registry import UnknownName
 from potentials.runtime.batch_evaluator import BatchEvaluator
-from potentials.runtime.evaluator import Derive, Evaluator, System
-from potentials.runtime.radial_table import TableError, has_radial_filters, with_radial_table, with_shared_table
-from potentials.runtime.replayed_derivatives import ReplayedDerivatives
+from potentials.runtime.evaluator import Evaluator, System
+from potentials.runtime.radial_table import TableError, with_radial_table, with_shared_table
 from potentials.runtime.serial_evaluator import SerialEvaluator
 from potentials.shallow import SpreadOfForces
 from potentials.words import ase_calculator, file_of, members_of, not_found
@@ -69,9 +66,9 @@ class PotentialCalculator(Calculator):
         super().__init__()
         replayed = cuda_graphs and checked_device(device).type == "cuda"
         self.radial_table: TableError | None = None
-        if radial_table and (compiled or replayed) and _single_precision(potential):
+        if radial_table and (compiled or replayed) and takes_a_table(potential):
             potential, self.radial_table = with_radial_table(potential)
-        derive = _derive(potential, device, compiled, replayed)
+        derive = derivatives_of(potential, device, compiled, replayed)
         self.evaluator = Evaluator(potential, device=checked_device(device), skin=skin, derive=derive)
         self.potential = potential
         self._spread = SpreadOfForces(potential, compiled)
@@ -177,42 +174,6 @@ class PotentialCalculator(Calculator):
                 f"The structure has a total charge of {charge:+g} e, which means nothing to the potential {self.title}. "
                 "Use a potential that knows charges, or a neutral structure."
             )
-
-
-def _single_precision(potential: Potential) -> bool:
-    """Is it one whose filters a table can hold, in float32?"""
-    return has_radial_filters(potential) and all(p.dtype == torch.float32 for p in potential.parameters())
-
-
-def refuse_to_compile(device: torch.device) -> None:
-    """ValueError where no compiled code can be made: not on the CPU, or no compiler."""
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    if device.type != "cpu" or compiler is None:
-        why = "found no C++ compiler (g++ or clang++)" if compiler is None else f"the device is {device}"
-        raise ValueError(f"compile makes code for the CPU, but {why}. Leave it out.")
-
-
-def _derive(potential: Potential, device: str, compiled: bool, replayed: bool) -> Derive:
-    """What evaluates a potential in the fastest way allowed."""
-    if isinstance(potential, Committee):
-        potential.to(device)
-        if compiled and joins(potential):
-            refuse_to_compile(checked_device(device))
-            return CommitteeDerivatives(potential, compile=True)
-        return CommitteeDerivatives(potential, [_compiled(m, device) for m in potential.members] if compiled else ())  # type: ignore[arg-type]
-    if compiled:
-        return _compiled(potential, device)
-    return ReplayedDerivatives(potential.to(device)) if replayed else energy_forces_stress
-
-
-def _compiled(potential: Potential, device: str) -> Derive:
-    refuse_to_compile(checked_device(device))
-    from potentials.runtime.compiled_derivatives import CompiledDerivatives
-    from potentials.runtime.tracing import traceable
-
-    if not traceable(potential):
-        raise ValueError("This potential has electrostatics over all images of a cell (Ewald), which are not compiled: leave out compile.")
-    return CompiledDerivatives(potential)
 
 
 def _use_ewald(potential: Potential, name: str, compiled: bool) -> None:
@@ -332,10 +293,10 @@ def _committee(
         raise ValueError(f"The members of a committee are trained on different levels of theory: "
                          f"{'; '.join(f'{f.name}: {p.card.level_of_theory}' for f, p in zip(known, potentials))}. Their energies cannot be averaged.")
     if compiled and radial_table:
-        if all(_single_precision(p) for p in potentials) and len({p.cutoff for p in potentials}) == 1:
+        if all(takes_a_table(p) for p in potentials) and len({p.cutoff for p in potentials}) == 1:
             potentials, _ = with_shared_table(potentials)
         else:
-            potentials = [with_radial_table(p)[0] if _single_precision(p) else p for p in potentials]
+            potentials = [with_radial_table(p)[0] if takes_a_table(p) else p for p in potentials]
     committee = Committee(potentials)
     committee.card = card  # type: ignore[assignment]
     return PotentialCalculator(committee, device=device, name=f"a committee of {len(known)} ({', '.join(f.name for f in known)})", compiled=compiled)
@@ -364,26 +325,6 @@ def batch_evaluator(calculator: BaseCalculator, compiled: bool = False) -> Batch
     potential, device = calculator.potential, calculator.evaluator.device
     if compiled:
         refuse_to_compile(device)
-        if _single_precision(potential):
+        if takes_a_table(potential):
             potential, _ = with_radial_table(potential)
     return BatchEvaluator(potential, device=device, skin=calculator.evaluator.skin, compiled=compiled)
-
-
-def checked_device(device: str) -> torch.device:
-    """The device of that name.
-
-    Raises
-    ------
-    ValueError : no such device on this machine.
-    """
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device is '{device}'; allowed: cpu, cuda, cuda:0, cuda:1, ...") from None
-    if found.type not in ("cpu", "cuda"):
-        raise ValueError(f"device is '{device}'; allowed: cpu, cuda, cuda:0, cuda:1, ...")
-    if found.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (found.index or 0) >= count:
-            raise ValueError(f"device is '{device}', but torch finds {count} CUDA device(s) here. Use --device cpu.")
-    return found

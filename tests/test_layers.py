@@ -29,6 +29,7 @@ mdapp.quantities
 mdapp
 potentials.named potentials.active_learning
 potentials.calculator
+potentials.evaluation
 potentials.exports potentials.export potentials.shallow
 potentials.imports
 potentials.training potentials.conformance potentials.combine potentials.words

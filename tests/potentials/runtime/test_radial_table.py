@@ -80,7 +80,7 @@ def test_the_potential_itself_is_not_changed_and_a_table_not_tabulated():
 
 def test_plain_evaluation_and_double_precision_do_without(monkeypatch):
     assert PotentialCalculator(small("so3krates").float()).radial_table is None
-    monkeypatch.setattr("potentials.calculator._compiled", lambda potential, device: energy_forces_stress)
+    monkeypatch.setattr("potentials.evaluation._compiled", lambda potential, device: energy_forces_stress)
     assert PotentialCalculator(small("so3krates"), compiled=True).radial_table is None
     assert PotentialCalculator(small("so3krates").float(), compiled=True, radial_table=False).radial_table is None
     assert PotentialCalculator(small("so3krates").float(), compiled=True).radial_table is not None
