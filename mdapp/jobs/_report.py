@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("ase", "torch", "numpy", "scipy", "h5py", "mdtraj", "vesin")
 SHOWN_FROM = 5  # independent samples from which an error is shown
+DOUBTFUL_STARTS = ("relaxation of the start changed", "The start is strained")
 WATER = ("HOH", "WAT", "H2O", "SOL", "TIP3", "TIP")
 
 
@@ -181,7 +182,7 @@ def ending(outcome: Outcome, config: RunConfig, reason: str | None, numbers: Num
     if rewinds:
         monitors = ", ".join(dict.fromkeys(str(entry["monitor"]) for entry in rewinds))
         doubts.append(f"it was rewound {len(rewinds)} time{'s' if len(rewinds) != 1 else ''} (guard {monitors})")
-    doubts += [warning.split(". ")[0].rstrip(".") for warning in start_warnings if "relaxation of the start changed" in warning]
+    doubts += [warning.split(". ")[0].rstrip(".") for warning in start_warnings if any(words in warning for words in DOUBTFUL_STARTS)]
     if doubts:
         word, said = "suspect", f", but {'; '.join(doubts)}."
     elif length_fs < JUDGED_FS:

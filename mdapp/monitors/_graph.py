@@ -3,10 +3,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mdapp.frame import Frame
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 CENTRES = (6, 14, 15, 16, 7)  # with four partners: C, Si, P, S, N
 
@@ -95,7 +99,7 @@ def _way_round(neighbours: Sequence[Sequence[int]], i: int, j: int, largest: int
     return []
 
 
-def vectors(frame: Frame, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+def vectors(frame: Frame | Atoms, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """From atoms i to atoms j, (..., 3) in Å, by the nearest image; exact while shorter than half the lowest height of the cell."""
     d = frame.positions[j] - frame.positions[i]
     if frame.pbc.any():
@@ -104,8 +108,8 @@ def vectors(frame: Frame, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     return d
 
 
-def dihedral_cosines(frame: Frame, quadruples: np.ndarray) -> np.ndarray:
-    """(n,) cosines of the dihedral angles of (n, 4) atoms: 1 is cis, -1 is trans."""
+def dihedral_cosines(frame: Frame | Atoms, quadruples: np.ndarray) -> np.ndarray:
+    """(n,) cosines of the dihedral angles of (n, 4) atoms: 1 is cis, -1 is trans. (Of a frame it reads positions, cell and pbc.)"""
     i, j, k, m = quadruples.T
     b = vectors(frame, j, k)
     u, v = _cross(vectors(frame, i, j), b), _cross(b, vectors(frame, k, m))

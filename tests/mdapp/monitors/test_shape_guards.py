@@ -127,6 +127,46 @@ def test_a_twisted_peptide_bond_warns_and_one_that_went_to_cis_stops(degrees, ea
         assert set(verdict.atoms) == {1, 3} and "from trans to cis" in verdict.reason and verdict.value == pytest.approx(180)
 
 
+@pytest.mark.parametrize("falls_to, form, other", [(-86, "trans", "cis"), (94, "cis", "trans")])
+def test_a_bond_that_starts_twisted_may_fall_to_either_side_and_is_watched_from_there(falls_to, form, other):
+    flat = atoms_of(NMA)
+    far = [4, 5, 9, 10, 11]
+    flat.positions = turned(flat.positions, 1, 3, far, 86)
+    start, watch = begun("peptide-bond", flat)
+    assert levels(watch, start, range(0, 2000, 5)) == ["ok"] * 400  # the start has said so; it is no news
+    down = replace(start, positions=turned(start.positions, 1, 3, far, falls_to))
+    seen = levels(watch, down, range(2000, 2400, 5))
+    assert seen == ["ok"] * 40 + ["warn"] + ["ok"] * 39  # 200 fs at rest, told once
+    fresh = monitors.get("peptide-bond")().begin(start, bonds_of(flat))
+    fresh.restore(watch.state())
+    across = replace(start, positions=turned(down.positions, 1, 3, far, 180))
+    for each in (watch, fresh):
+        assert levels(each, across, range(2400, 3000, 5))[-1] == "stop"
+        assert f"from {form} to {other}" in each.look(at(across, 3000)).reason
+
+
+def test_a_bond_that_starts_twisted_is_named_when_it_comes_to_rest_and_a_swing_through_is_none():
+    flat = atoms_of(NMA)
+    far = [4, 5, 9, 10, 11]
+    flat.positions = turned(flat.positions, 1, 3, far, 80)
+    start, watch = begun("peptide-bond", flat)
+    trans, cis = (replace(start, positions=turned(start.positions, 1, 3, far, by)) for by in (-80, 100))
+    for k in range(20):  # hot, it goes over the barrier again and again
+        assert levels(watch, trans if k % 2 else cis, range(150 * k, 150 * k + 140, 5)) == ["ok"] * 28
+        assert watch.look(at(start, 150 * k + 145)).level == "ok"
+    verdicts = [watch.look(at(trans, t)) for t in range(3000, 3300, 5)]
+    (told,) = [v for v in verdicts if v.level != "ok"]
+    assert told.level == "warn" and told.atoms == (1, 3) and "C1 and N3 (trans)" in told.reason and "the start's" in told.reason
+
+
+def test_memory_of_an_older_run_is_taken():
+    start, watch = begun("peptide-bond", atoms_of(NMA))
+    state = watch.state()
+    del state["settling_fs"]
+    watch.restore(state)
+    assert watch.look(at(start, 5)).level == "ok"
+
+
 # ---------------------------------------------------------------------------- rings
 
 
