@@ -78,6 +78,7 @@ def training_settings(config: LearnConfig, member: int, files: Sequence[Path], f
         table["optimiser"] = {"learning_rate": FINE_TUNING_RATE, **table.get("optimiser", {})}
     if before is not None:
         table["fine_tune"] = {"potential": str(before)}
+        table.pop("potential", None)  # the file's: what has chosen its descriptors is no longer what was asked for
     elif config.begin_from is not None:
         table["fine_tune"] = {"potential": config.begin_from, "jitter": config.jitter if config.members > 1 else 0.0, "energy_heads": config.energy_heads}
     return from_mapping(TrainConfig, table, "[learn.train]")

@@ -35,7 +35,7 @@ from potentials.layers.embedding import N_NUMBERS
 from potentials.potential import Potential
 from potentials.training.config import FineTuneConfig, PotentialConfig
 from potentials.training.state import TrainingError
-from potentials.typed import to_mapping
+from potentials.typed import from_mapping, to_mapping
 
 HEAD = ("readout", "scales", "shifts", "energy", "output", "head", "energy_head", "force_head")
 FRAMES_TO_FIT = 4000  # of which energies are computed for the reference energies
@@ -237,9 +237,11 @@ def _refuse_other_architecture(potential: Potential, asked: PotentialConfig, wor
     if asked == PotentialConfig():
         return
     there, name = to_mapping(potential.config), type(potential).name  # type: ignore[attr-defined]
-    differences = [f"architecture {name}, not {asked.name}"] if asked.name != name else [
-        f"{key} = {there.get(key)}, not {_plain(value)}" for key, value in asked.config.items() if there.get(key) != _plain(value)
-    ]  # fmt: skip
+    if asked.name != name:
+        differences = [f"architecture {name}, not {asked.name}"]
+    else:
+        whole = to_mapping(from_mapping(type(potential.config), asked.config, f"[train.potential.config] of {name}"))  # type: ignore[attr-defined]
+        differences = [f"{key} = {there.get(key)}, not {_plain(value)}" for key, value in asked.config.items() if there.get(key) != whole.get(key)]
     if differences:
         raise TrainingError(f"{words} has {'; '.join(differences)}. Fine-tuning keeps the architecture of the file: leave [train.potential] out.")
 

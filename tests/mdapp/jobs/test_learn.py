@@ -15,6 +15,7 @@ from mdapp.config.learn import ExploreConfig, LearnConfig
 from mdapp.errors import OutputError, RunFolderError
 from mdapp.jobs import _learn_explore
 from mdapp.jobs.learn import _flat, learn
+from potentials.calculator import load_calculator
 
 CONFIG = """
 [learn]
@@ -83,6 +84,23 @@ def test_rounds_grow_the_labels_and_a_loop_cut_short_goes_on(here):
         learn("learn.toml")
     with pytest.raises(RunFolderError, match="another labels"):
         learn("learn.toml", resume=True, changes={"labels": 5})
+
+
+@pytest.mark.parametrize("name, settings", [
+    ("behler-parrinello", '{ hidden = [6], cutoff = 4.0, grid = { scheme = "imbalzano", n_radial = 4, n_angular = 2 }, selection = { keep = 6 } }'),
+    ("message-passing", '{ num_features = 8, num_layers = 1, num_radial_basis_fn = 8, cutoff = 4.0 }'),
+])  # fmt: skip
+def test_every_architecture_goes_on_from_its_last_weights(here, name, settings):
+    lines = [line for line in CONFIG.splitlines() if not line.startswith(("name = ", "config = "))]
+    (here / "learn.toml").write_text("\n".join([*lines, f'name = "{name}"', f"config = {settings}"]))
+    result = learn("learn.toml")
+    assert result.exit_code == 6 and len(result.members) == 2
+    first, last = (torch.load(f"loop/round-{k:03d}/member-0/best.pt", weights_only=True) for k in (0, 1))
+    assert first["architecture"] == last["architecture"] == name and first["config"] == last["config"]
+    assert ["fine_tuned_from" in file["card"]["training"] for file in (first, last)] == [False, True]  # it went on from its last weights
+    atoms = molecule("H2O")
+    atoms.calc = load_calculator([str(m) for m in result.members])
+    assert np.isfinite(atoms.get_forces()).all() and atoms.calc.results["forces_spread"].max() > 0
 
 
 class Doubtful(Calculator):

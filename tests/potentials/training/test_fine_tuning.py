@@ -14,11 +14,13 @@ from potentials.data import build_dataset
 from potentials.data.read import read_labelled
 from potentials.training.config import DataConfig, FineTuneConfig, LossConfig, OptimiserConfig, PotentialConfig, TrainConfig
 from potentials.training.evaluate import evaluate, plain_predictor
-from potentials.training.fine_tuning import element_tables, extended, fitted_energies, let_change, parent_of, reference_energies
+from potentials.training.fine_tuning import _refuse_other_architecture, element_tables, extended, fitted_energies, let_change, parent_of, reference_energies
 from potentials.training.fit import fit
 from potentials.training.screen import TrainingScreen
 from potentials.training.state import TrainingError
 from potentials.typed import ConfigError
+from potentials.layers.symmetry_functions.grids import Grid
+from samples import small
 
 QUIET = {"screen": TrainingScreen(quiet=True)}
 SMALL = PotentialConfig("so3krates", {"num_layers": 1, "num_features": 8, "num_heads": 2, "degrees": [1, 2], "energy_regression_dim": 8})
@@ -172,6 +174,14 @@ def test_another_architecture_is_refused(parent, tmp_path):
     with pytest.raises(TrainingError, match="architecture so3krates, not lennard-jones"):
         fit(replace(other, potential=PotentialConfig("lennard-jones")), **QUIET)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_table_of_settings_that_leaves_out_what_is_usual_is_the_same_architecture():
+    potential = small("behler-parrinello", grid=Grid(scheme="imbalzano", n_radial=4))
+    asked = PotentialConfig("behler-parrinello", {"hidden": [6], "grid": {"scheme": "imbalzano", "n_radial": 4}})
+    _refuse_other_architecture(potential, asked, "parent.pt")
+    with pytest.raises(TrainingError, match="grid = .*not {'scheme': 'imbalzano', 'n_radial': 5}"):
+        _refuse_other_architecture(potential, replace(asked, config={"grid": {"scheme": "imbalzano", "n_radial": 5}}), "parent.pt")
 
 
 def test_a_parent_that_is_not_there_or_is_none(parent, tmp_path):
