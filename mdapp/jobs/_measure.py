@@ -103,7 +103,7 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: 
     if "rmsd" not in found:
         remarks.append("No molecule of three atoms or more stands out from the rest: no RMSD and no radius of gyration.")
     further = {one.name: result for one in observables if (result := one.result()) is not None}
-    remarks += [f"No {one.name.replace('_', ' ')}: {one.why[0].lower()}{one.why[1:]}" for one in observables if one.why]
+    remarks += [f"No {_in_words(one.name)}: {one.why[0].lower()}{one.why[1:]}" for one in observables if one.why]
     times, frames_kept = thinned.frames()
     if not start.pbc.any():
         frames_kept = superpose(frames_kept, reference)
@@ -116,6 +116,11 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: 
         gyration=GyrationRadius(time, found["radius"]) if "radius" in found else None,
         bonds=bond_series(time, found["lengths"], start_lengths, bonds) if len(bonds) else None,
         ramachandran=Ramachandran(time, torsions.residues, found["phi"], found["psi"]) if peptide else None)
+
+
+def _in_words(name: str) -> str:
+    """'g(r) C-O' for rdf_C_O, and blanks for the underscores of others."""
+    return f"g(r) {name[4:].replace('_', '-')}" if name.startswith("rdf_") else name.replace("_", " ")
 
 
 def _selection(start: Atoms, topology: mdtraj.Topology, torsions: Torsions, labels: np.ndarray) -> tuple[str, np.ndarray]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mdapp.trajectory.hushed import hushed
+
 XTC_HEAD, XTC_FEW = 56, 9  # bytes up to the coordinates; up to so many atoms are stored as plain numbers
 
 
@@ -26,7 +28,7 @@ def _dcd(path: Path) -> str:
     if len(head) < 12 or head[4:8] != b"CORD":
         return ""
     told = struct.unpack("<i" if head[0] == 84 else ">i", head[8:12])[0]
-    with DCDTrajectoryFile(str(path)) as file:
+    with hushed(), DCDTrajectoryFile(str(path)) as file:
         found = len(file)
     return f"it was to hold {told} frames, and {found} can be read." if found < told else ""
 
@@ -35,7 +37,7 @@ def _xtc(path: Path) -> str:
     from mdtraj.formats import XTCTrajectoryFile
 
     size = path.stat().st_size
-    with XTCTrajectoryFile(str(path)) as frames:
+    with hushed(), XTCTrajectoryFile(str(path)) as frames:
         try:
             last = int(frames.offsets[-1])
         except AssertionError:  # small molecules: the size is no multiple of a frame's
@@ -51,7 +53,7 @@ def _xtc(path: Path) -> str:
 def _trr(path: Path) -> str:
     from mdtraj.formats import TRRTrajectoryFile
 
-    with TRRTrajectoryFile(str(path)) as file:
+    with hushed(), TRRTrajectoryFile(str(path)) as file:
         offsets = np.asarray(file.offsets)
     lengths = np.unique(np.diff(offsets))
     return _rest(path.stat().st_size - int(offsets[-1]) - int(lengths[0])) if len(lengths) == 1 else ""

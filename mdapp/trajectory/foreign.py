@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,14 @@ from mdapp.structure.read import SUFFIXES, existing_file
 from mdapp.trajectory import lammps
 from mdapp.trajectory.cut import cut_off
 from mdapp.trajectory.hdf5 import open_plain
+from mdapp.trajectory.hushed import hushed
 
 if TYPE_CHECKING:
     import mdtraj
 
 BY_MDTRAJ = (".dcd", ".xtc", ".trr", ".nc", ".netcdf", ".h5", ".hdf5")
+NOISY = (".dcd", ".xtc", ".trr")  # their libraries print
+MANY = 200  # frames read at once
 TELLS_NO_TIME = (".dcd",)  # MDTraj counts its frames as picoseconds
 KNOWS_TOPOLOGY = (".h5", ".hdf5")
 TOPOLOGIES = (".pdb", ".h5", ".hdf5", ".prmtop", ".parm7", ".psf")
@@ -116,20 +120,27 @@ def _chunks(path: Path, stride: int, topology: str | Path | None) -> Iterator[md
         if topology is None:
             raise StructureError(f"{path} knows no elements; give a PDB file with the same atoms as its topology.")
         options["top"] = _topology(existing_file(topology))
-    try:
-        chunks = mdtraj.iterload(str(path), chunk=200 * stride, stride=stride, **options)
+    n_read = 0
+    for at_once in (MANY, 1):  # what many cannot be read of at once, a file that was cut, is read one by one up to its last whole frame
+        chunks = mdtraj.iterload(str(path), chunk=at_once * stride, stride=stride, skip=n_read * stride, **options)
         while True:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on optional packages and missing times
-                chunk = next(chunks, None)
+            try:
+                chunk = _next(chunks, noisy=path.suffix.lower() in NOISY)
+            except Exception as error:
+                if at_once > 1 and path.suffix.lower() in NOISY:
+                    break
+                reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+                raise StructureError(f"{path} cannot be read{f' beyond frame {n_read * stride - 1}' if n_read else ''}: {reason}.") from None
             if chunk is None:
                 return
+            n_read += chunk.n_frames
             yield chunk
-    except (StructureError, GeneratorExit):
-        raise
-    except Exception as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise StructureError(f"{path} cannot be read: {reason}.") from None
+
+
+def _next(chunks: Iterator[mdtraj.Trajectory], *, noisy: bool) -> mdtraj.Trajectory | None:
+    with warnings.catch_warnings(), hushed() if noisy else nullcontext():
+        warnings.simplefilter("ignore")  # on optional packages and missing times
+        return next(chunks, None)
 
 
 def _topology(path: Path) -> str | mdtraj.Topology:
