@@ -5,6 +5,7 @@ import numpy as np
 from ase import Atoms
 
 from mdapp.errors import PotentialError, StructureError
+from mdapp.topology import find_bonds
 
 
 def settle_charge(
@@ -30,7 +31,7 @@ def settle_charge(
     if spin != 1 and knows_spin is False:
         raise PotentialError(f"The structure has multiplicity {spin}, but {potential} knows no unpaired electrons. Take a potential that does, or give "
                              "--multiplicity 1 to have it treated as what the potential knows.")
-    return warnings + _electrons(atoms, charge, spin, knows_spin)
+    return warnings + (_groups(atoms, charge, knows_charge, potential) or _electrons(atoms, charge, spin, knows_spin))  # groups tell more than a count
 
 
 def _settle(atoms: Atoms, key: str, asked: int | None, words: str) -> list[str]:
@@ -72,6 +73,19 @@ def _electrons(atoms: Atoms, charge: float, multiplicity: int, knows_spin: bool 
     return [f"{count}: a closed shell has an even number. Is an atom missing, or the charge wrong?{radical}"]
 
 
+def _groups(atoms: Atoms, charge: float, knows_charge: bool | None, potential: str) -> list[str]:
+    """Do the ionic groups of the bond graph fit what the potential is told of their charge?"""
+    if knows_charge is None or not (atoms.numbers == 1).any():
+        return []
+    groups, total = ionic_groups(atoms, find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc))
+    if groups and not knows_charge:
+        return [f"{potential} knows no charge, but by their bonds the structure holds {groups}: it may never have seen such groups."]
+    if groups and total != charge:
+        taken = f"is {charge_words(charge)}" if "charge" in atoms.info else "is not stated and taken as 0 e"
+        return [f"The total charge {taken}, but by their bonds the structure holds {groups}. If that is right, give --charge {total}."]
+    return []
+
+
 def state_words(atoms: Atoms, charge: int | None, multiplicity: int | None, knows_spin: bool | None) -> str:
     """'total charge -1 e (--charge), multiplicity 1 (not stated, taken as 1)': what the potential is told, and who says so.
 
@@ -94,13 +108,13 @@ def charge_words(charge: float) -> str:
     return f"{charge:+g} e" if charge else "0 e"
 
 
-def ionic_groups(atoms: Atoms, bonds: np.ndarray) -> str:
+def ionic_groups(atoms: Atoms, bonds: np.ndarray) -> tuple[str, int]:
     """Groups that carry a charge by their bonds: ammonium (nitrogen with four partners), guanidinium (carbon between three nitrogens that share
     five hydrogens or are otherwise full), carboxylate (carbon with two bare oxygens).
 
     Returns
     -------
-    Words such as "2 ammonium groups and 1 carboxylate group, which add up to +1 e"; empty where there are none.
+    Words such as "2 ammonium groups and 1 carboxylate group, which add up to +1 e", empty where there are none; and that sum.
     """
     partners: list[list[int]] = [[] for _ in range(len(atoms))]
     for a, b in bonds.tolist():
@@ -114,4 +128,5 @@ def ionic_groups(atoms: Atoms, bonds: np.ndarray) -> str:
     carboxylate = sum(sum(len(partners[n]) == 1 for n in of(k, 8)) == 2 for k in carbons)
     counted = ((ammonium, "ammonium"), (guanidinium, "guanidinium"), (carboxylate, "carboxylate"))
     words = [f"{count} {name} group{'s' if count > 1 else ''}" for count, name in counted if count]
-    return f"{' and '.join(words)}, which add up to {charge_words(ammonium + guanidinium - carboxylate)}" if words else ""
+    total = ammonium + guanidinium - carboxylate
+    return f"{' and '.join(words)}, which {'adds' if ammonium + guanidinium + carboxylate == 1 else 'add'} up to {charge_words(total)}" if words else "", total

@@ -18,7 +18,7 @@ from mdapp.config import RunConfig
 from mdapp.dynamics import degrees_of_freedom_of, draw_momenta
 from mdapp.errors import PotentialError, StructureError, UserError
 from mdapp.jobs._arrange import arrange, swinging_masses, tie
-from mdapp.jobs._charge import ionic_groups, settle_charge
+from mdapp.jobs._charge import settle_charge
 from mdapp.jobs._compute import device_for, set_threads
 from mdapp.jobs._long_range import settle_long_range
 from mdapp.jobs._plugins import ensemble_of, guards_of
@@ -98,9 +98,6 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     bonds, original = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc), atoms.copy()
     changes = arrange(atoms, config, bonds)
     heed(check_time_step(atoms, config.timestep, swinging_masses(atoms, config, bonds)))
-    groups = ionic_groups(atoms, bonds)
-    if groups and potential.knows_charge is False:
-        warnings.append(f"{potential.title} knows no charge, but by their bonds the structure holds {groups}: it may never have seen such groups.")
     for note in told:  # which of several structures, a box or constraints left out: what the user may not have meant
         screen.say(f"note: {note}")
     for note in notes:
