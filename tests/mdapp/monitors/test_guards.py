@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ase import units
+from ase import Atoms, units
 from ase.build import molecule
 from mdapp import observables as ob
 from mdapp.dynamics import draw_momenta
@@ -368,3 +368,14 @@ def test_senseless_thresholds_are_refused(name, options, said):
 def test_atoms_in_words():
     numbers = np.array([1, 6, 7, 8])
     assert [named(numbers, a) for a in ([0], [0, 1], [0, 1, 2], [0, 1, 2, 3])] == ["H0", "H0 and C1", "H0, C1 and N2", "H0, C1, N2 and 1 more"]
+
+
+@pytest.mark.parametrize("n_atoms", [1, 2, 5, 40, 110])
+def test_pairs_of_a_small_molecule_are_those_that_a_search_finds(n_atoms, monkeypatch):
+    from mdapp.monitors import _pairs
+
+    frame = frame_of(Atoms(f"C{n_atoms}", np.random.default_rng(n_atoms).uniform(0, 1.8 * n_atoms ** (1 / 3), size=(n_atoms, 3))), 0.0)
+    looked = _pairs.close_pairs(frame, 2.0)
+    monkeypatch.setattr(_pairs, "FEW", 0)
+    searched = _pairs.close_pairs(replace(frame), 2.0)
+    assert all(np.array_equal(a, b) for a, b in zip(looked, searched)) and (n_atoms < 5 or len(looked[0]))
