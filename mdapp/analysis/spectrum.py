@@ -13,7 +13,7 @@ from mdapp.analysis.blocks import BlockMeans
 
 CM_PER_FS = 2.99792458e-5  # the speed of light
 RESOLUTION_CM1 = 10.0
-COARSEST_CM1 = 200.0  # a record of 170 fs; of a shorter one no band is seen
+COARSEST_CM1 = 300.0  # a record of 110 fs; of a shorter one no band is seen
 
 
 class Segments:

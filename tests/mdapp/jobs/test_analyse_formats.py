@@ -103,7 +103,7 @@ def test_numbers_that_are_none_end_the_reading(here, capsys):
 def test_without_a_cell_what_needs_one_is_left_out_in_words(here, capsys):
     write("a.extxyz", images(20))
     found = analysed(capsys, "a.extxyz", "--rdf", "O-H")
-    assert any(remark.startswith("No rdf O H: the trajectory has no cell that is periodic") for remark in found["remarks"])
+    assert any(remark.startswith("No g(r) O-H: the trajectory has no cell that is periodic") for remark in found["remarks"])
     assert "bond_statistics" in found["observables"]
 
 
