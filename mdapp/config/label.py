@@ -11,11 +11,12 @@ from mdapp.record import Record, chosen, option, positive, whole
 class LabelConfig(Record):
     """Reference energies and forces of structures."""
 
-    structure: tuple[str, ...] = option(help="Structures: files, patterns such as 'confs/*.xyz', files with many frames.")
+    structure: tuple[str, ...] = option(help="Structures: files, patterns such as 'confs/*.xyz', files with many frames, folders of runs.")
     calculator: str = option("", "What labels: tblite:GFN2-xTB, pyscf:METHOD/BASIS, ase:package.module:Class, or anything that --potential takes.", short="c",
                              metavar="C")
     calculator_option: tuple[str, ...] = option((), "key=value that the calculator's class is called with (ase:... and tblite); may be repeated.",
                                                 metavar="KEY=VALUE")
+    stride: int = option(1, "Take every so many frames of a file or a run with many.")
     output: str | None = option(None, "File of labelled structures; STRUCTURE-labelled.xyz when not given.", short="o", metavar="FILE.xyz")
     resume: bool = option(False, "Go on in the --output file of an earlier `mdapp label` of the same structures: what is there is not done again.")
     charge: int | None = option(None, "Total charge of every structure in e, in place of what the files say.")
@@ -33,6 +34,7 @@ class LabelConfig(Record):
     def check(self) -> None:
         if not self.structure:
             raise ValueError("structure: name at least one file.")
+        whole(self, "stride", 1, 10**9)
         if not self.calculator:
             raise ValueError("calculator: name one, for example --calculator tblite:GFN2-xTB.")
         if self.calculator_option and not self.calculator.startswith(("ase:", "tblite")):

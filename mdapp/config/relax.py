@@ -14,8 +14,9 @@ from mdapp.record import Record, chosen, option, positive, whole
 class RelaxConfig(Record):
     """Structures brought to their nearest minimum."""
 
-    structure: tuple[str, ...] = option(help="Structures: files, patterns such as 'confs/*.xyz', files with many frames.")
+    structure: tuple[str, ...] = option(help="Structures: files, patterns such as 'confs/*.xyz', files with many frames, folders of runs.")
     potential: tuple[str, ...] = option(help=POTENTIAL, short="p", metavar="P")
+    stride: int = option(1, "Take every so many frames of a file or a run with many.")
     optimiser: str = option("lbfgs", "lbfgs, internal or fire (many structures together); bfgs, bfgslinesearch, fire2 or preconditioned (one after another).")
     fmax: float = option(0.01, "Converged when the largest force is below this.", unit="eV/Å")
     steps: int = option(1000, "Most steps for one structure.")
@@ -48,6 +49,7 @@ class RelaxConfig(Record):
         check_common(self)
         if not self.structure:
             raise ValueError("structure: name at least one file.")
+        whole(self, "stride", 1, 10**9)
         positive(self, "fmax")
         whole(self, "steps", 0, 10**9)
         whole(self, "in_flight", 1, 10**6)

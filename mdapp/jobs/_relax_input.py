@@ -1,4 +1,4 @@
-"""The structures that `mdapp relax` was asked for: files, patterns, files with many frames."""
+"""The structures that `mdapp relax` and `mdapp label` were asked for: files, patterns, files with many frames, frames of runs."""
 from __future__ import annotations
 
 import glob
@@ -13,6 +13,7 @@ from mdapp.errors import StructureError
 if TYPE_CHECKING:
     from ase import Atoms
 
+TRAJECTORY = "trajectory.h5"
 _OF_MANY = re.compile(r"^The file holds \d+ structures; number ")
 
 
@@ -31,12 +32,16 @@ class Source:
         return f"{self.file} frame {self.frame}" if self.frame else self.file
 
 
-def read_all(words: tuple[str, ...]) -> list[Source]:
-    """All frames of all files, in order; a frame that cannot be used stands in the list with its reason.
+def read_all(words: tuple[str, ...], stride: int = 1) -> list[Source]:
+    """Every `stride`-th frame of all files, in order; a frame that cannot be used stands in the list with its reason.
+
+    Parameters
+    ----------
+    words : structure files, patterns of such, folders of runs or their trajectory.h5.
 
     Raises
     ------
-    StructureError : a file that is missing or cannot be read at all; a pattern that nothing matches.
+    StructureError, RunFolderError : a file that is missing or cannot be read at all; a pattern that nothing matches.
     """
     found: list[Source] = []
     for word in words:
@@ -46,17 +51,20 @@ def read_all(words: tuple[str, ...]) -> list[Source]:
             if not files:
                 raise StructureError(f"structure '{word}': no file matches this pattern.")
         for file in files:
-            frames = list(_frames(file))
+            frames = [frame for frame in _frames(file, stride) if frame.frame % stride == 0]
             if len(frames) == 1 and frames[0].problem is not None:
                 raise StructureError(frames[0].problem)
             found += frames
     return found
 
 
-def _frames(file: str) -> Iterator[Source]:
+def _frames(file: str, stride: int) -> Iterator[Source]:
     from mdapp.structure import pdb, read_structure, xyz
     from mdapp.structure.read import clean, existing_file, format_of
 
+    if Path(file).is_dir() or Path(file).name == TRAJECTORY:
+        yield from _frames_of_run(file, stride)
+        return
     path = existing_file(file)
     kind = format_of(path)
     if kind == "xyz":
@@ -82,3 +90,21 @@ def _frames(file: str) -> Iterator[Source]:
                 yield Source(file, k, atoms)
             except StructureError as error:
                 yield Source(file, k, None, str(error))
+
+
+def _frames_of_run(file: str, stride: int) -> Iterator[Source]:
+    """Frames of a run, with the charge and multiplicity that it was told."""
+    from mdapp.structure import read_structure
+    from mdapp.structure.read import clean
+    from mdapp.trajectory import atoms_of, read_frames
+
+    path = Path(file)
+    start = (path if path.is_dir() else path.parent) / "input.extxyz"
+    known = read_structure(start).info if start.exists() else {}
+    for k, frame in enumerate(read_frames(path, stride)):
+        atoms = atoms_of(frame)
+        atoms.info.update({name: known[name] for name in ("charge", "multiplicity") if name in known})
+        try:
+            yield Source(file, k * stride, clean(atoms, path, []))
+        except StructureError as error:
+            yield Source(file, k * stride, None, str(error))

@@ -46,7 +46,7 @@ def label(config: LabelConfig, screen: Screen | None = None) -> LabelResult:
     """
     screen = screen or silent()
     path = Path(config.output) if config.output else _free(Path(f"{Path(config.structure[0]).stem.strip('*?') or 'structures'}-labelled.xyz"))
-    return label_all(config, read_all(config.structure), path, screen)
+    return label_all(config, read_all(config.structure, config.stride), path, screen)
 
 
 def label_all(config: LabelConfig, sources: Sequence[Source], path: Path, screen: Screen, should_stop: Any = lambda: False) -> LabelResult:

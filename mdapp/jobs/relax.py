@@ -91,7 +91,7 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     from mdapp.jobs._stopping import Stopping
 
     screen = screen or silent()
-    sources = read_all(config.structure)
+    sources = read_all(config.structure, config.stride)
     many = len(sources) > 1 or config.resume
     _refuse_output(config, many)
     target = None if many else _target(config)

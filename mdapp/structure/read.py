@@ -88,6 +88,8 @@ def format_of(path: Path) -> str:
     kind = NAMES.get(path.name.upper()) or SUFFIXES.get(path.suffix.lower())
     if kind is None and path.name.upper().startswith(("POSCAR", "CONTCAR")):
         kind = "vasp"
+    if kind is None and path.name == "trajectory.h5":
+        raise StructureError(f"{path} is the trajectory of a run; its last frame is in {path.with_name('final.extxyz')}.")
     if kind is None:
         raise StructureError(f"{path}: unknown kind of file; structures are read from {', '.join(SUFFIXES)}, POSCAR and CONTCAR.")
     return kind
