@@ -165,9 +165,8 @@ class _Loop:
             for path, part in ((source, some[:n_out]), (chosen, some[n_out:])):
                 if part and not path.exists():
                     write_structures(path, part)
-        if n_out and not (self.folder.path / HELD_OUT).exists():
-            if not self._label(source, self.folder.path / HELD_OUT):
-                raise StructureError(f"{c.calculator} could label none of the held-out structures; see {self.folder.path / 'held-out.failed.csv'}.")
+        if n_out and not self._label(source, self.folder.path / HELD_OUT):  # goes on where a kill has left some of them unlabelled
+            raise StructureError(f"{c.calculator} could label none of the held-out structures; see {self.folder.path / 'held-out.failed.csv'}.")
 
     def _first_structures(self, here: Path, n: int) -> list[Atoms]:
         """In an order drawn at random; filled up with start structures, thrown off, where dynamics came to fewer."""

@@ -70,6 +70,12 @@ def test_rounds_grow_the_labels_and_a_loop_cut_short_goes_on(here):
     assert {tuple(m["weights"]["element_embedding.weight"].flatten().tolist()) for m in (first, last)} != set()
     assert not np.allclose(read("loop/round-001/labelled.xyz", 0).positions, molecule("H2O").positions)
 
+    held_out = (here / "loop" / "held-out.xyz").read_bytes()
+    (here / "loop" / "held-out.xyz").write_bytes(held_out[: len(held_out) // 2])  # as a kill among the labels of what is held out leaves it
+    (here / "loop" / "round-000" / "round.json").unlink()
+    assert learn("learn.toml", resume=True).summary["history"][0]["forces_rmse_eV_A"] == pytest.approx(float(rows[0]["forces_rmse_eV_A"]), rel=1e-4)
+    assert (here / "loop" / "held-out.xyz").read_bytes() == held_out
+
     kept = (here / "loop" / "round-001" / "member-0" / "best.pt").read_bytes()
     labels = (here / "loop" / "round-001" / "labelled.xyz").read_bytes()
     (here / "loop" / "round-001" / "round.json").unlink()
