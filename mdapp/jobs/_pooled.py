@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ SHOWN = {"T_K": ("T", "K"), "E_pot_eV": ("E_pot", "eV"), "P_bar": ("P", "bar"), 
 FAR = 4.0  # standard deviations of a run's mean from the others' beyond which they disagree
 RARE = ("basins", "secondary_structure", "hydrogen_bonds")  # what a run does not list it has not seen: 0
 OF_ONE_RUN = ("rmsf", "clusters", "comparison", "power_spectrum")  # numbers that are not the same thing in two runs
+TORSIONS = ("omega", "chi")
 MOST_RARE = 8  # hydrogen bonds that are listed
 
 
@@ -137,7 +138,14 @@ def _commonest(listed: Sequence[dict[str, dict[str, Any]]]) -> list[str]:
 
 
 def _row(name: str, label: str, unit: str, each: Sequence[tuple[float, float]], lengths: Sequence[float]) -> Row:
-    return Row(name, label, unit, pooled_mean([value for value, _ in each], [error for _, error in each], lengths), tuple(each))
+    values = np.array([value for value, _ in each])
+    if name in TORSIONS:  # on the branch of the longest run, so that 179 and -179 degrees are near
+        middle = values[int(np.argmax(lengths))]
+        values = middle + (values - middle + 180.0) % 360.0 - 180.0
+    pooled = pooled_mean(values, [error for _, error in each], lengths)
+    if name in TORSIONS:
+        pooled = replace(pooled, value=(pooled.value + 180.0) % 360.0 - 180.0)
+    return Row(name, label, unit, pooled, tuple(each))
 
 
 def _rows(reports: Sequence[Report], numbers: Sequence[Row]) -> tuple[tuple[str, str], ...]:

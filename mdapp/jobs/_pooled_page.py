@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mdapp.report import Table
 
 MOST_COLUMNS = 12  # runs that have a column of their own
+LONG = ("bond_statistics",)  # numbers that would fill the page
 MAP_FROM = 500  # frames in all from which a free-energy surface says more than its basins
 
 
@@ -69,11 +70,13 @@ def _numbers_table(found: Pooled) -> Table:
     body = []
     for row in found.numbers:
         one = row.pooled
-        body.append((row.label, f"{plus_minus(float(one.value), float(one.error))} {row.unit}".rstrip(), f"{float(one.within):.2g}", f"{float(one.between):.2g}",
-                     *(plus_minus(*each) for each in row.each[: len(shown)])))
+        if row.name not in LONG:
+            cells = (f"{plus_minus(float(one.value), float(one.error))} {row.unit}".rstrip(), f"{float(one.within):.2g}", f"{float(one.between):.2g}",
+                     *(plus_minus(*each) for each in row.each[: len(shown)]))
+            body.append((row.label, *(cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in cells)))
     note = ("The error of what is pooled is the larger of two: by the runs' own errors, and by the spread of their means. With few runs the second is itself uncertain, by "
-            f"{100 / (2 * max(len(found.names) - 1, 1)) ** 0.5:.0f} % here.")
-    return Table("Pooled", ("", "all runs", "error by the runs' own", "by their spread", *shown), tuple(body), note)
+            f"{100 / (2 * max(len(found.names) - 1, 1)) ** 0.5:.0f} % here. Bond lengths and angles are in pooled.csv.")
+    return Table("Pooled", ("", "all runs", "error by their own", "by their spread", *shown), tuple(body), note)
 
 
 def _write_numbers(path: Path, found: Pooled) -> None:
