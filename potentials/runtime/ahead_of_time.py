@@ -8,12 +8,14 @@ signal say, would abort the whole program. Whoever waits for a child can be inte
 """
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +81,8 @@ def _made_in_a_child(function: Function, example: Sequence[Tensor], varying: Seq
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     except BaseException:
         for end in (os.killpg, os.kill):  # its C++ compiler with it, once it has a group
-            try:
+            with suppress(ProcessLookupError):
                 end(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         os.waitpid(child, 0)
         raise
 
@@ -92,6 +92,7 @@ def _make_and_leave(function: Function, example: Sequence[Tensor], varying: Sequ
     code = 1
     try:
         os.setsid()
+        _die_with_the_parent()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         torch.set_num_threads(1)
@@ -104,6 +105,12 @@ def _make_and_leave(function: Function, example: Sequence[Tensor], varying: Sequ
         pass
     finally:
         os._exit(code)
+
+
+def _die_with_the_parent() -> None:
+    """Where Linux can: a parent that was killed leaves no child that holds its open files, a run's lock among them."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
 
 
 def _make(function: Function, example: Sequence[Tensor], varying: Sequence[str | None], file: Path) -> None:

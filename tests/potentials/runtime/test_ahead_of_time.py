@@ -1,6 +1,10 @@
 """Code is compiled once and found again by those to whom it belongs, and by nobody else."""
 import os
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,6 +61,38 @@ def test_what_cannot_be_made_in_a_child_is_made_here_and_its_error_told(cache, m
     with pytest.raises(RuntimeError, match="no compiler here"):
         ahead_of_time.compiled(slope, (), (), code_cache.folder() / "slope.pt2")
     assert asked == [os.getpid()] and not list(cache.iterdir())  # the child's list is its own
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone ends a child with its parent")
+def test_a_parent_that_is_killed_takes_the_child_along(cache, monkeypatch):
+    code = """
+import os, sys, time
+from pathlib import Path
+from potentials.runtime import ahead_of_time
+def slow(*words):
+    Path("child").write_text(str(os.getpid()))
+    time.sleep(60)
+ahead_of_time._make = slow
+ahead_of_time._made_in_a_child(None, (), (), Path("code"))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=cache.parent, env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)})
+    told = cache.parent / "child"
+    until = time.monotonic() + 60
+    while not (told.exists() and told.read_text()) and time.monotonic() < until:
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 10
+    while _runs(int(told.read_text())) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not _runs(int(told.read_text()))
+
+
+def _runs(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @needs_compiler
