@@ -12,6 +12,7 @@ from mdapp.errors import OutputError
 from mdapp.topology.bonds import find_bonds
 from mdapp.topology.order import in_residue_order
 from mdapp.topology.residues import Chain, Residue, perceive
+from mdapp.topology.twins import tell_twins
 
 if TYPE_CHECKING:
     import mdtraj
@@ -26,7 +27,7 @@ def topology_of(atoms: Atoms, bonds: np.ndarray | None = None) -> mdtraj.Topolog
     Parameters
     ----------
     atoms : names are taken from the arrays that a PDB file leaves (`atomtypes`, `residuenames`, ...) where they say more than UNK or MOL;
-        otherwise residues are found from the bonds (`residues.perceive`).
+        otherwise residues are found from the bonds (`residues.perceive`), and like atoms told apart by their positions (`twins`).
     bonds : (n_bonds, 2) from `find_bonds`; found here where None.
 
     Returns
@@ -39,7 +40,7 @@ def topology_of(atoms: Atoms, bonds: np.ndarray | None = None) -> mdtraj.Topolog
 
     if bonds is None:
         bonds = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
-    chains, sequence_numbers = _named_chains(atoms) or (perceive(atoms.numbers, bonds), None)
+    chains, sequence_numbers = _named_chains(atoms) or (tell_twins(perceive(atoms.numbers, bonds), atoms), None)
     topology = Topology()
     home, name_of = {}, {}
     running = 0
