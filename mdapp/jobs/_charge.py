@@ -129,4 +129,5 @@ def ionic_groups(atoms: Atoms, bonds: np.ndarray) -> tuple[str, int]:
     counted = ((ammonium, "ammonium"), (guanidinium, "guanidinium"), (carboxylate, "carboxylate"))
     words = [f"{count} {name} group{'s' if count > 1 else ''}" for count, name in counted if count]
     total = ammonium + guanidinium - carboxylate
-    return f"{' and '.join(words)}, which {'adds' if ammonium + guanidinium + carboxylate == 1 else 'add'} up to {charge_words(total)}" if words else "", total
+    listed = " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+    return f"{listed}, which {'adds' if ammonium + guanidinium + carboxylate == 1 else 'add'} up to {charge_words(total)}" if words else "", total

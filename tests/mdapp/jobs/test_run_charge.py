@@ -42,6 +42,9 @@ def test_groups_are_told_by_their_bonds():
     both = ammonium()
     formate.positions += 20
     assert groups(both + formate) == "1 ammonium group and 1 carboxylate group, which add up to 0 e"
+    three = guanidinium()
+    three.positions += 40
+    assert groups(both + formate + three).startswith("1 ammonium group, 1 guanidinium group and 1 carboxylate group, which add up to +1 e")
     assert groups(molecule("CH3CONH2")) == "" and groups(molecule("H2O")) == ""
 
 
