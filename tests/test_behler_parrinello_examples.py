@@ -41,7 +41,7 @@ def test_the_trimer_is_recovered_and_keeps_its_energy(trimer, tmp_path):
     assert (tmp_path / "trimer" / "trimer.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow  # 6,000 updates of a Kalman filter, a minute or two
+@pytest.mark.slow  # 5,000 updates of a Kalman filter, a minute or two
 def test_the_whole_training_recovers_the_trimer_to_a_thousandth_of_its_well_and_keeps_its_energy(trimer, tmp_path):
     result = trimer.main(["--output", str(tmp_path / "trimer")])
     assert result["largest_difference_over_well_depth"] < 1e-3

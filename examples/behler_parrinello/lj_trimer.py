@@ -55,7 +55,7 @@ def train(output: Path, short: bool) -> Path:
 
     folder = output.with_name(output.name + "_data")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, made in (("train", frames(120 if short else 300, 0)), ("validation", frames(20 if short else 150, 1, shortest=1.0))):  # inside what is learnt
+    for name, made in (("train", frames(120 if short else 2000, 0)), ("validation", frames(20 if short else 150, 1, shortest=1.0))):  # inside what is learnt
         write(folder / f"{name}.extxyz", made, format="extxyz")
     config = read_config(HERE / "lj_trimer.toml", {"output": str(output)})
     if short:  # a few line searches over all frames at once
