@@ -16,7 +16,7 @@ import numpy as np
 from mdapp.analysis.pooling import PooledMean, length_ps, pooled_mean
 from mdapp.analysis.statistics import plus_minus
 from mdapp.config import AnalyseConfig
-from mdapp.jobs._landscape import MADE_BY
+from mdapp.jobs._landscape_page import MADE_BY
 from mdapp.jobs._report_folders import distinct, pooled_folder
 from mdapp.jobs._whole_folder import whole_folder
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mdapp.config import AnalyseConfig
 from mdapp.errors import OutputError
-from mdapp.jobs._landscape import MADE_BY, MinimaSource
+from mdapp.jobs._landscape_page import MADE_BY, MinimaSource
 
 if TYPE_CHECKING:
     from mdapp.jobs._sources import Source

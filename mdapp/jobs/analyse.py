@@ -21,7 +21,8 @@ from mdapp.config import AnalyseConfig
 from mdapp.errors import EXIT_FINISHED, StructureError, UserError
 from mdapp.jobs._against import against
 from mdapp.jobs._analysis_page import Findings, write_findings
-from mdapp.jobs._landscape import MADE_BY, MinimaReport, MinimaSource, analyse_minima, holds_minima, open_minima
+from mdapp.jobs._landscape import MinimaReport, analyse_minima, holds_minima, open_minima
+from mdapp.jobs._landscape_page import MADE_BY, MinimaSource
 from mdapp.jobs._measure import Measured, measure
 from mdapp.jobs._numbers import Number, of_mean, percent
 from mdapp.jobs._observables import PEPTIDE, Asked, Found, doubts, wanted
