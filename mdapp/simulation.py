@@ -75,6 +75,7 @@ class Outcome:
     events: tuple[Event, ...] = ()  # as reported, floods left out
     warnings: dict[str, int] = field(default_factory=dict)  # how often each monitor warned, floods counted
     recorded: tuple[Frame, ...] = ()  # the last steps at full rate, the event included; empty unless a guard stopped the run
+    cause: Event | None = None  # the guard that stopped the run; where several did at one look, the first that names atoms. None where none did
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -156,7 +157,7 @@ def simulate(
 
     def outcome(reason: Literal["finished", "stopped", "guard"]) -> Outcome:
         recorded = box.close(ended=reason == "guard")
-        return Outcome(reason, stepper.step_number, last_sound, tuple(log.events), dict(log.warnings), recorded)
+        return Outcome(reason, stepper.step_number, last_sound, tuple(log.events), dict(log.warnings), recorded, log.cause)
 
     while True:
         n = stepper.step_number
@@ -196,7 +197,7 @@ def simulate(
             stepper.step()
         except Exploded as explosion:
             verdict = Verdict("stop", "finite", str(explosion), explosion.atoms, explosion.value, explosion.limit)
-            log.report(verdict, last_sound, stepper.step_number, stepper.time_fs)
+            log.ends(verdict, last_sound, stepper.step_number, stepper.time_fs)
             return outcome("guard")
 
 
@@ -269,13 +270,14 @@ class _Log:
         self.on_event = on_event
         self.stop_on_guard = stop_on_guard
         self.events: list[Event] = []
+        self.cause: Event | None = None
         self.warnings: Counter[str] = Counter()
 
     def passes(self, frame: Frame, watches: Sequence[Watch]) -> bool:
         """Lets all watches look. False when the run must end."""
         verdict = non_finite(frame)
         if verdict.level == "stop":  # the watches are spared such a frame
-            self.report(verdict, frame, frame.step, frame.time_fs)
+            self.ends(verdict, frame, frame.step, frame.time_fs)
             return False
         stops = False
         for watch in watches:
@@ -286,11 +288,17 @@ class _Log:
                 self.warnings[verdict.monitor] += 1
             elif self.stop_on_guard:
                 stops = True
-                self.report(verdict, frame, frame.step, frame.time_fs)
+                self.ends(verdict, frame, frame.step, frame.time_fs)
                 continue
             if self.alarms.lets_through(verdict, frame.step):
                 self.report(verdict, frame, frame.step, frame.time_fs)
         return not stops
+
+    def ends(self, verdict: Verdict, frame: Frame, step: int, time_fs: float) -> None:
+        """Reports what ends the run. Its cause is the first such thing that names atoms, or the first where none does."""
+        self.report(verdict, frame, step, time_fs)
+        if self.cause is None or (verdict.atoms and not self.cause.verdict.atoms):
+            self.cause = self.events[-1]
 
     def report(self, verdict: Verdict, frame: Frame, step: int, time_fs: float) -> None:
         event = Event(step, time_fs, verdict)

@@ -15,9 +15,9 @@ MOST_ATOMS = 20
 
 def failure_of(outcome: Outcome, start: Start) -> dict[str, Any] | None:
     """When and why a guard ended the run, and at which atoms; None where none did."""
-    if outcome.reason != "guard":
+    event = outcome.cause
+    if event is None:
         return None
-    event = outcome.events[-1]
     v = event.verdict
     return {"step": event.step, "time_ps": event.time_fs / 1000, "monitor": v.monitor, "reason": v.reason, "value": v.value, "limit": v.limit,
             "atoms": atoms_in_words(v.atoms[:MOST_ATOMS], start)}

@@ -71,8 +71,8 @@ def _dynamics(config: LearnConfig, start: Atoms, calculator: Any, members: Seque
     outcome = simulate(stepper, how.steps, watches, [frames.append], every=how.every, check_every=LOOK_EVERY, should_stop=should_stop, record=0)
     explored.held_ps.append(outcome.step * how.timestep_fs / 1000)
     last = how.steps
-    if outcome.reason == "guard":
-        explored.reasons.append(outcome.verdicts[-1].reason)
+    if outcome.cause is not None:
+        explored.reasons.append(outcome.cause.verdict.reason)
         last = outcome.step - LOOK_EVERY - 1  # what led to the break began before it was seen
     for frame in frames:
         if 0 < frame.step <= last:

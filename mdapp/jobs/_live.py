@@ -14,9 +14,18 @@ class Live:
         self.screen, self.steps, self.first, self.timestep_fs, self.n_atoms = screen, steps, first_step, timestep_fs, n_atoms
         self.begun = time.perf_counter()
         self.alarms: set[str] = set()
+        self.redone = 0  # steps that were made and taken back
+        self._forget()
+
+    def _forget(self) -> None:
         self._n = 0
         self._t = self._e = self._tt = self._te = 0.0  # sums over times in ps and energies in meV per atom, from the first frame
         self._origin = 0.0, 0.0
+
+    def back(self, from_step: int, to_step: int) -> None:
+        """The run goes back: what it has drifted so far is forgotten, what it has worked is not."""
+        self.redone += from_step - to_step
+        self._forget()
 
     def __call__(self, frame: Frame) -> None:
         if self._n == 0:
@@ -25,11 +34,11 @@ class Live:
         e = 1000 * (frame.conserved_energy - self._origin[1]) / self.n_atoms
         self._n += 1
         self._t, self._e, self._tt, self._te = self._t + t, self._e + e, self._tt + t * t, self._te + t * e
-        if frame.step > self.first and (frame.step == self.steps or self.screen.due(frame.step / self.steps)):
+        if frame.step - self.first + self.redone > 0 and (frame.step == self.steps or self.screen.due(frame.step / self.steps)):
             self.screen.progress(self._progress(frame))
 
     def _progress(self, frame: Frame) -> Progress:
-        seconds = (time.perf_counter() - self.begun) / (frame.step - self.first)
+        seconds = (time.perf_counter() - self.begun) / (frame.step - self.first + self.redone)
         guards = f"ALARM {', '.join(sorted(self.alarms))}" if self.alarms else "ok"
         return Progress(frame.step, self.steps, frame.time_fs / 1000, frame.temperature_K, self.drift_meV(), guards, 1000 * seconds,
                         self.timestep_fs * 1e-6 * 86400 / seconds, seconds * (self.steps - frame.step))

@@ -170,8 +170,8 @@ def ending(outcome: Outcome, config: RunConfig, reason: str | None, numbers: Num
     """
     length_fs = outcome.step * config.timestep
     at = f"step {outcome.step} of {config.steps} ({shown_time(length_fs)})"
-    if outcome.reason == "guard":
-        verdict = outcome.verdicts[-1]
+    if outcome.cause is not None:
+        verdict = outcome.cause.verdict
         tried = f" {len(rewinds)} rewind{'s' if len(rewinds) != 1 else ''} did not help." if rewinds else ""
         return Ending("stopped", "stopped", f"guard {verdict.monitor} at {at}: {verdict.reason}.{tried}", EXIT_GUARD)
     target = None if config.ensemble == "nve" or config.schedule is not None else config.temperature

@@ -118,14 +118,14 @@ def go(session: Session) -> RunResult:
             )  # fmt: skip
             if outcome.reason != "guard" or rewinder is None or rewinder.is_exhausted:
                 break
-            _go_back(session, rewinder, outcome, checkpoints)
+            _go_back(session, rewinder, outcome, checkpoints, live)
             resumed = True
         seconds = time.perf_counter() - live.begun
         session.teller.screen.end_live()
         checkpoints.flush()
         trajectory.close()
         thermo.close()
-        return _close(session, outcome, Speed(outcome.step - first, seconds, config.timestep))
+        return _close(session, outcome, Speed(outcome.step - first + live.redone, seconds, config.timestep))
     except Exception as error:
         session.teller.screen.end_live()
         _save_what_can_be(checkpoints, trajectory, thermo)
@@ -169,12 +169,13 @@ def _keep_frames(session: Session, event: Event, frames: tuple[Frame, ...]) -> N
             session.event_files.append(path.name)
 
 
-def _go_back(session: Session, rewinder: Rewinder, outcome: Outcome, checkpoints: Checkpoints) -> None:
+def _go_back(session: Session, rewinder: Rewinder, outcome: Outcome, checkpoints: Checkpoints, live: Live) -> None:
     """A guard has stopped the run: back to a sound moment, on the disk as in memory."""
-    event = outcome.events[-1]
+    event = outcome.cause or outcome.events[-1]
     _keep_frames(session, event, outcome.recorded)
     mark = rewinder.back(event)
     to_step, substeps = session.stepper.step_number, session.stepper.substeps
+    live.back(outcome.step, to_step)
     said = (f"Rewind {len(rewinder.history)} of {rewinder.limit}: back to step {to_step} ({session.stepper.time_fs / 1000:.3f} ps), on with steps of "
             f"{session.stepper.timestep_fs / substeps:g} fs" + ("" if rewinder.by == "steps" else " and new noise"))
     EventLog(session.folder.path).write("rewind", event.step, event.time_fs, said + ".", to_step=to_step, substeps=substeps, number=len(rewinder.history),
@@ -189,13 +190,15 @@ def _close(session: Session, outcome: Outcome, speed: Speed) -> RunResult:
     start, folder, config = session.start, session.folder, session.start.config
     if outcome.last_sound is not None:
         write_frames(folder.final, [outcome.last_sound], like=start.original)
-    if outcome.reason == "guard":
-        _keep_frames(session, outcome.events[-1], outcome.recorded)
+    if outcome.cause is not None:
+        _keep_frames(session, outcome.cause, outcome.recorded)
     if session.stopping.reason is not None and folder.stop.exists():
         folder.stop.unlink(missing_ok=True)  # it has done its work; left there it would stop the resumed run too
     if outcome.reason == "stopped":
         EventLog(folder.path).write("stop", outcome.step, outcome.step * config.timestep, f"Stopped by {session.stopping.reason}.")
-    warnings = session.counted if outcome.reason != "guard" else session.counted - Counter([outcome.verdicts[-1].monitor])
+    warnings = session.counted
+    if outcome.cause is not None:  # what ended the run is no warning
+        warnings = warnings - Counter(e.verdict.monitor for e in outcome.events if e.verdict.level == "stop" and e.step == outcome.cause.step)
     rewinds = [] if session.rewinder is None else session.rewinder.history
     numbers = numbers_of(folder.path, len(start.atoms), config)
     end = ending(outcome, config, session.stopping.reason, numbers, dict(warnings), rewinds, start.warnings)

@@ -76,6 +76,6 @@ def time_to_failure(
     watches = [guard.begin(first, bonds) for guard in guards_of(("on",))]
     steps = max(1, round(1000 * config.time_ps / config.timestep_fs))
     outcome = simulate(stepper, steps, watches, record=0)
-    if outcome.reason == "guard":
-        return min(outcome.step * config.timestep_fs / 1000, config.time_ps), outcome.verdicts[-1].reason
+    if outcome.cause is not None:
+        return min(outcome.step * config.timestep_fs / 1000, config.time_ps), outcome.cause.verdict.reason
     return config.time_ps, ""

@@ -56,8 +56,8 @@ def check(config: CheckConfig, screen: Screen | None = None) -> CheckResult:
     last = stepper.frame() if outcome.last_sound is None else outcome.last_sound
     alarms = [v for v in outcome.verdicts if v.level != "ok"]
     verdict = "stopped" if outcome.reason == "guard" else "suspect" if alarms or start.warnings else "ready"
-    if outcome.reason == "guard":
-        why = f"guard {alarms[-1].monitor} at step {outcome.step} of the probe: {alarms[-1].reason}."
+    if outcome.cause is not None:
+        why = f"guard {outcome.cause.verdict.monitor} at step {outcome.step} of the probe: {outcome.cause.verdict.reason}."
     else:
         doubts = [*start.warnings, *(f"{v.monitor}: {v.reason}" for v in alarms)]
         counted = "is a warning" if len(doubts) == 1 else f"are {len(doubts)} warnings"

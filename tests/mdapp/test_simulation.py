@@ -30,13 +30,14 @@ class Says:
     level: str = "ok"
     since: int = 0
     monitor: str = "says"
+    atoms: tuple = ()
 
     def __post_init__(self):
         self.seen = []
 
     def look(self, frame):
         self.seen.append(frame.step)
-        return Verdict(self.level, self.monitor, f"{self.level} at {frame.step}") if frame.step >= self.since else Verdict()
+        return Verdict(self.level, self.monitor, f"{self.level} at {frame.step}", self.atoms) if frame.step >= self.since else Verdict()
 
     def state(self):
         return {"seen": np.array(self.seen)}
@@ -351,3 +352,13 @@ def test_a_healthy_hot_molecule_raises_no_alarm(name, options):
 def test_a_healthy_hot_peptide_raises_no_alarm(file):
     outcome = hot(read(STRUCTURES / file), "nvt-langevin", temperature_K=500.0)
     assert outcome.reason == "finished" and outcome.events == (), [e.verdict.reason for e in outcome.events]
+
+
+@pytest.mark.parametrize("watches, cause", [
+    ([("a", "stop", ()), ("b", "warn", (1,))], "a"),  # what only warns at the same look is not why
+    ([("a", "warn", (1,)), ("b", "stop", ()), ("c", "stop", (2,)), ("d", "stop", (3,))], "c"),  # the first that names atoms
+    ([("a", "stop", ()), ("b", "stop", ())], "a"),
+    ([("a", "warn", (1,))], None)])  # fmt: skip
+def test_the_cause_of_an_end_is_a_guard_that_stopped_it(watches, cause):
+    outcome = simulate(stepper_of(), 40, [Says(level, 20, name, atoms) for name, level, atoms in watches])
+    assert (outcome.cause.verdict.monitor if outcome.cause else None) == cause and outcome.reason == ("guard" if cause else "finished")

@@ -11,6 +11,7 @@ from mdapp.dynamics import draw_momenta, ensembles
 from mdapp.jobs import _rewind
 from mdapp.jobs.resume import resume
 from mdapp.jobs.run import run
+from mdapp.screen import Screen
 from mdapp.simulation import ASEStepper
 from mdapp.trajectory import load_checkpoint, read_events, read_frames
 from mdapp.trajectory.thermo import read_thermo
@@ -190,3 +191,28 @@ def test_killed_between_restart_state_and_cut_the_run_goes_on_from_the_mark(monk
             run(settings(rewinds=30, output="b"))
     assert resume(ResumeConfig("b")).exit_code == 0
     same_run("a", "b")
+
+
+class Counting(Screen):
+    """Keeps what the live line would show, of every look."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.seen = []
+
+    def due(self, fraction=0.0):
+        return True
+
+    def progress(self, p):
+        self.seen.append(p)
+
+
+def test_the_speed_counts_steps_that_were_taken_back():
+    """A step takes as long as it does, and no run is at its end before it is."""
+    screen = Counting()
+    result = run(settings(rewinds=30), screen)
+    redone = sum(e["step"] - e["to_step"] for e in result.summary["rewinds"])
+    assert redone > 200 and result.summary["session_steps"] == 900 + redone
+    backs = [(a, b) for a, b in zip(screen.seen, screen.seen[1:]) if b.step < a.step]
+    assert backs and all(b.drift_meV is None for _, b in backs)  # of a path that is no more
+    assert max(p.ms_per_step for p in screen.seen[5:]) < 1000 * result.summary["session_seconds"] / 200
