@@ -315,6 +315,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--length", type=float, default=1.0, help="times the usual length")
     parser.add_argument("--peptide", type=Path, default=Path(__file__).parents[1] / "examples" / "peptide.xyz")
     parser.add_argument("--short", action="store_true", help="a twentieth of the length: shows that all runs, proves little")
+    parser.add_argument("--again", action="store_true", help="also what the table holds already")
     parser.add_argument("--no-row", action="store_true", help="add nothing to results/validate_ensembles.csv")
     asked = parser.parse_args(words)
     length = 0.05 if asked.short else asked.length
@@ -324,7 +325,7 @@ def main(words: list[str] | None = None) -> int:
         parser.error(f"no system {', '.join(sorted(unknown))}; known: {', '.join(makers)}.")
     where, rows = say_where(threads=1, seed=0), []
     for system in (makers[name]() for name in asked.systems.split(",")):
-        known = set() if asked.no_row else judged(length)
+        known = set() if asked.no_row or asked.again else judged(length)
 
         def wanted(title: str, system: System = system, known: set[tuple[str, str]] = known) -> bool:
             return (title, system.name) not in known and (not asked.only or any(fnmatch(title, pattern) for pattern in asked.only))
