@@ -60,6 +60,12 @@ class Band:
         """Of a path without a top: the image beside its higher end. A low saddle may lie between the two."""
         return 1 if self.energies[0] > self.energies[-1] else len(self.energies) - 2
 
+    def flanks(self, top: int) -> list[int]:
+        """Images halfway between a top and each end, the side of the higher end first; those that are the top or an end are left out."""
+        last = len(self.energies) - 1
+        halves = [top // 2, (top + last + 1) // 2]
+        return [k for k in (halves if self.energies[0] > self.energies[-1] else halves[::-1]) if k not in (0, top, last)]
+
     def tangent(self, image: int) -> np.ndarray:
         """(n_atoms, 3) direction of the path at an image, of length one."""
         along = self.positions[min(image + 1, len(self.positions) - 1)] - self.positions[max(image - 1, 0)]

@@ -66,7 +66,9 @@ class Crossed:
 def saddles_between(surface: Surface, identity: Identity, a: np.ndarray, b: np.ndarray, options: SaddleOptions | None = None) -> Crossed:
     """Look for the saddles on a path between two minima (n_atoms, 3), Å. What fails is told in `reasons`, nothing is raised for it.
 
-    Where a path falls from one end to the other, its saddle is looked for beside the higher end, uphill along the path.
+    Where a path falls from one end to the other, its saddle is looked for beside the higher end, uphill along the path. Where what was found does not lead from one
+    end to the other, both flanks of the highest top are tried too: a top that a turning methyl had raised leads to that methyl's own saddle, and not over the low
+    one before it.
     """
     options = options or SaddleOptions()
     before = surface.evaluations
@@ -80,7 +82,10 @@ def saddles_between(surface: Surface, identity: Identity, a: np.ndarray, b: np.n
         return Crossed((), (str(error).rstrip("."),), None, surface.evaluations - before)
     tops, reasons = path.tops(), []
     found: list[Saddle] = []
-    for top in tops[: options.most_tops] or [path.shoulder()]:
+    first = tops[: options.most_tops] or [path.shoulder()]
+    for top in (*first, *path.flanks(first[0])):
+        if top not in first and joined(identity, [a, aligned.positions], found):
+            break
         saddle = refined(surface, path.positions[top], path.tangent(top), options, internals)
         if isinstance(saddle, str):
             reasons.append(saddle)
@@ -91,6 +96,20 @@ def saddles_between(surface: Surface, identity: Identity, a: np.ndarray, b: np.n
         else:
             found.append(saddle)
     return Crossed(tuple(found), tuple(reasons), path, surface.evaluations - before)
+
+
+def joined(identity: Identity, ends: list[np.ndarray], saddles: list[Saddle]) -> bool:
+    """Does a way over these saddles lead from the one of two minima to the other? Minima between them count."""
+    reached, left = [ends[0]], list(saddles)
+    while True:
+        for k, saddle in enumerate(left):
+            here = [any(identity.same(x, known) for known in reached) for x in saddle.ends]
+            if any(here):
+                reached += [x for x, there in zip(saddle.ends, here) if not there]
+                del left[k]
+                break
+        else:
+            return any(identity.same(ends[1], known) for known in reached)
 
 
 def refined(surface: Surface, positions: np.ndarray, direction: np.ndarray, options: SaddleOptions, internals: Internals | None = None) -> Saddle | str:
