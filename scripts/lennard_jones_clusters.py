@@ -1,17 +1,21 @@
 """Do searches from random starts find the global minima of Lennard-Jones clusters, and in how many hops?
 
-    python scripts/lennard_jones_clusters.py [13 38] [--seeds 1] [--walkers 32] [--move basin-hopping|minima-hopping|mixture] [--hops 20000]
+    python scripts/lennard_jones_clusters.py [13 38] [--seeds 1] [--walkers 32] [--move basin-hopping|minima-hopping|mixture] [--hops 20000] [--folder F]
 
-All pairs, no cutoff, in argon's units (energies are printed in epsilon). Every hop is a relaxation, the random starts included, over all walkers together. Global minima:
+All pairs, no cutoff, in argon's units (energies are printed in epsilon). Every hop is a relaxation, the random starts included, over all walkers together.
+With --folder a search that was interrupted (SIGINT, SIGTERM, kill) goes on from where it stood by the same command. Global minima:
 M. R. Hoare and P. Pal, Adv. Phys. 20, 161 (1971) for 13 atoms; J. Pillardy and L. Piela, J. Phys. Chem. 99, 11805 (1995) for 38, whose truncated octahedron lies in a
 narrow funnel beside a wide icosahedral one.
 """
 from __future__ import annotations
 
 import argparse
+import signal
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -59,34 +63,67 @@ class Pairs:
         return self._sums[n]
 
 
+class Processor:
+    """Seconds of processor time of all sessions of a search, kept in a file beside it."""
+
+    def __init__(self, path: Path):
+        self.path, self.total_s = path, float(path.read_text()) if path.exists() else 0.0
+
+    def __enter__(self) -> Processor:
+        self._begin = time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.total_s += time.process_time() - self._begin
+        self.path.write_text(f"{self.total_s:.3f}")
+
+
+@contextmanager
+def kept(folder: Path | None, name: str) -> Iterator[Path]:
+    """A folder that stays, or one for the moment."""
+    if folder is not None:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        yield folder / name
+        return
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.add_argument("sizes", nargs="*", type=int, default=[13, 38], choices=sorted(LOWEST))
     p.add_argument("--seeds", nargs="+", type=int, default=[1])
     p.add_argument("--walkers", type=int, default=32)
     p.add_argument("--hops", type=int, default=20_000)
+    p.add_argument("--folder", type=Path, help="keeps libraries and journals; thrown away when not given")
     p.add_argument("--move", choices=[*MOVES, "mixture"], default="basin-hopping")
     a = p.parse_args(argv)
-    where, rows = say_where(threads=1), []
+    where, rows, interrupted = say_where(threads=1), [], threading.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: interrupted.set())
     moves = MOVES if a.move == "mixture" else {a.move: MOVES[a.move]}
     for n in a.sizes:
         for seed in a.seeds:
-            evaluate, lowest, begin, cpu = Pairs(), [0.0], time.perf_counter(), time.process_time()
+            evaluate, lowest, begin = Pairs(), [0.0], time.perf_counter()
 
             def look(now: Progress, lowest: list[float] = lowest, begin: float = begin, n: int = n) -> None:
                 lowest[0] = now.lowest_eV / EPSILON
                 if now.hops % 200 == 0:
                     print(f"  LJ{n}: {now.hops} hops, {now.minima} minima, lowest {lowest[0]:.4f} after {now.lowest_at}, {time.perf_counter() - begin:.0f} s", flush=True)
 
-            with tempfile.TemporaryDirectory() as folder, Library(Path(folder) / "minima.h5", sameness=Sameness(energy_window_eV=2e-5)) as library:
+            with kept(a.folder, f"LJ{n}-{a.move}-{a.walkers}-{seed}") as folder, Library(folder / "minima.h5", sameness=Sameness(energy_window_eV=2e-5)) as library, \
+                    Processor(folder / "cpu_s") as cpu:
                 start = Atoms(f"Ar{n}", positions=np.arange(n)[:, None] * [3.8, 0.1, 0.0])
                 found = search(start, evaluate, library, SearchOptions(walkers=a.walkers, seed=seed, hops=a.hops, random_start=True, threshold_eV=2 * EPSILON), moves,
-                               pool=RelaxationPool(fmax=1e-3, steps=3000, max_step=0.5), should_stop=lambda: lowest[0] < LOWEST[n] + 1e-3, on_progress=look)
+                               pool=RelaxationPool(fmax=1e-3, steps=3000, max_step=0.5), journal=folder / "hops.jsonl",
+                               should_stop=lambda: interrupted.is_set() or lowest[0] < LOWEST[n] + 1e-3, on_progress=look)
+            if interrupted.is_set():
+                print(f"interrupted after {found.progress.hops} hops" + ("; the same command goes on." if a.folder else "."))
+                return
             hit = lowest[0] < LOWEST[n] + 1e-3
             q = found.progress
             row = {**where, "seed": seed, "atoms": n, "move": a.move, "walkers": a.walkers, "found": hit, "lowest_epsilon": f"{lowest[0]:.6f}", "known_epsilon": LOWEST[n],
-                   "hops": q.hops, "minima": q.minima, "evaluations": q.evaluations, "seconds": time.perf_counter() - begin,
-                   "cpu_s": time.process_time() - cpu}
+                   "hops": q.hops, "minima": q.minima, "evaluations": q.evaluations, "seconds": q.seconds, "cpu_s": cpu.total_s}
             append_row("lennard_jones", row)
             rows.append([f"LJ{n}", seed, "found" if hit else "not found", row["lowest_epsilon"], LOWEST[n], q.hops, q.minima, q.evaluations, row["cpu_s"]])
     print(table(rows, ("cluster", "seed", "", "lowest", "known", "hops", "minima", "evaluations", "cpu_s")))
