@@ -81,7 +81,10 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
         other = [r for r in rows if r["set"] == "NNMD"]
         axis.loglog([int(r["functions"]) for r in other], [float(r[name]) for r in other], "s", label="NNMD's 14, 3.54 Å")
         axis.axhline(published, color="k", lw=0.8, ls=":", label="published network, its test set")
+        sizes = sorted({int(r["functions"]) for r in rows})
         axis.set(xlabel="symmetry functions", ylabel=label)
+        axis.set_xticks(sizes, [str(n) for n in sizes])
+        axis.xaxis.minorticks_off()
     axes[0].legend(fontsize=8)
     figure.suptitle("mlearn Li, every eighth frame held out", fontsize=10)
     figure.savefig(file, dpi=150)
