@@ -183,6 +183,7 @@ def _go_back(session: Session, rewinder: Rewinder, outcome: Outcome, checkpoints
     session.teller.warn(said + ".")
     checkpoints.take_back(session.stepper.state(), mark)
     session.counted = earlier_alarms(session.folder, to_step)
+    live.alarms = set(session.counted)
 
 
 def _close(session: Session, outcome: Outcome, speed: Speed) -> RunResult:
