@@ -83,8 +83,9 @@ def analyse_minima(config: AnalyseConfig, source: MinimaSource, folder: Path, sc
                 reason = stopping.reason
         view = survey(library)
         frequencies = {k: f for k in range(len(library)) if (f := library.frequencies(k)) is not None}
-        shares = populations(view.energies, config.temperature, {**frequencies, **{k: f for k, f in landscape.frequencies.items() if k < len(library)}})
-        found = Findings(source, library, landscape, shares, view)
+        frequencies |= {k: f for k, f in landscape.frequencies.items() if k < len(library)}
+        shares = populations(view.energies, config.temperature, frequencies)
+        found = Findings(source, library, landscape, shares, view, frequencies)
         remarks, rows = remarks_of(found), rows_of(found)
         word = "interrupted" if reason else "finished"
         sentence = f"{len(library)} minima" + (f", {len(landscape.saddles)} saddles" if landscape.saddles else "")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mdapp.minima.library import Library
 
 MADE_BY = "mdapp analyse"
+WIDE_INCHES = 7.0  # figures of many panels take the whole width of the page
 MOST_LEAVES = 400  # in the picture of the tree
 MAPPED = 150  # minima in the picture of the network
 NAMED = 8  # regions that the table tells of
@@ -50,6 +51,14 @@ class Findings:
     landscape: Landscape  # saddles and frequencies
     shares: Populations  # at the temperature asked for
     view: Survey
+    frequencies: dict[int, np.ndarray]  # 1/cm, of those of which they are known, by their numbers
+
+    @property
+    def no_minima(self) -> dict[int, float]:
+        """The imaginary frequency, negative, of those of the library that are none."""
+        from mdapp.minima.landscape.populations import LEAST_CM1
+
+        return {k: float(f.min()) for k, f in sorted(self.frequencies.items()) if len(f) and f.min() < -LEAST_CM1}
 
 
 def remarks_of(found: Findings) -> list[str]:
@@ -60,6 +69,9 @@ def remarks_of(found: Findings) -> list[str]:
         said.append("No saddles have been looked for: mdapp analyse FOLDER --saddles 50 tries fifty pairs of neighbouring minima.")
     if not shares.harmonic:
         said.append("Populations are from energies alone: --frequencies N gives harmonic free energies of the N lowest minima.")
+    if flat := found.no_minima:
+        named = ", ".join(f"{k} ({abs(f):.0f}i cm⁻¹)" for k, f in list(flat.items())[:NAMED]) + (f" and {len(flat) - NAMED} more" if len(flat) > NAMED else "")
+        said.append(f"Not minima but saddles of a soft mode, by their frequencies: {named}. The relaxation stopped there; a smaller --fmax goes on.")
     if landscape.n_extra:
         said.append(f"{landscape.n_extra} of the minima below saddles are not in the library; they are named x0, x1, ...")
     if not view.angles.residues:
@@ -112,7 +124,7 @@ def summary_of(found: Findings) -> dict[str, Any]:
         "n_saddles": len(landscape.saddles), "n_pairs_tried": len(landscape.tried),
         "n_minima_from_saddles": landscape.n_extra, "barriers_eV": sorted(round(float(e.energy - network.energies.min()), 6) for e in network.barriers().values()),
         "populations": {"temperature_K": shares.temperature_K, "harmonic": shares.harmonic, "shares": {str(shares.minima[k]): float(shares.shares[k]) for k in top}},
-        "remarks": remarks_of(found),
+        "no_minima": {str(k): f for k, f in found.no_minima.items()}, "remarks": remarks_of(found),
     }
 
 
@@ -129,7 +141,7 @@ def write_findings(folder: Path, found: Findings, word: Word, summary: dict[str,
     pictures = []
     if plots:
         for name, caption, figure in _figures(found):
-            pictures.append(Picture(save(figure, folder / f"{name}.png", svg=name == "disconnectivity"), caption))
+            pictures.append(Picture(save(figure, folder / f"{name}.png", svg=name == "disconnectivity"), caption, figure.get_figwidth() > WIDE_INCHES))
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     source = found.source
     title = Path(source.name).name or source.name

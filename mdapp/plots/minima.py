@@ -150,7 +150,8 @@ def network(places: np.ndarray, energy: np.ndarray, saddles: Sequence[tuple[int,
     with look():
         figure, axes = panel(6.4, 4.8)
         if len(transitions):
-            axes.add_collection(LineCollection([places[list(p)] for p in transitions], colors="#c8c8c8", linewidths=0.7, label="transition of the search"))
+            axes.add_collection(LineCollection([places[list(p)] for p in transitions], colors="#c8c8c8", linewidths=0.7 if len(transitions) < 200 else 0.3,
+                                               label="transition of the search"))
         if len(saddles):
             axes.add_collection(LineCollection([places[list(p)] for p in saddles], colors=VERMILION, linewidths=1.3, label="saddle"))
         image = axes.scatter(places[:, 0], places[:, 1], c=energy, cmap=SEQUENTIAL, s=42 if len(energy) < 60 else 16, zorder=3, edgecolors=BLACK, linewidths=0.4)

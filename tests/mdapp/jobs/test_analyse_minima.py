@@ -94,6 +94,16 @@ def test_frequencies_make_free_energies_and_are_kept(here, capsys):
     assert main(words) == 0 and (here / "trimer" / "landscape.jsonl").read_text() == kept  # nothing is done twice
 
 
+def test_what_has_an_imaginary_frequency_is_said_to_be_no_minimum(here):
+    folder = make_library(here / "search", 4)
+    with Library(folder) as library:
+        library.set_frequencies(0, np.array([30.0, 1000.0]))
+        library.set_frequencies(2, np.array([-26.0, 40.0, 1000.0]))
+    report = analyse(AnalyseConfig(run=folder, plots=False)).reports[0]
+    assert report.summary["no_minima"] == {"2": -26.0}
+    assert any("Not minima but saddles of a soft mode" in remark and "2 (26i cm⁻¹)" in remark for remark in report.remarks)
+
+
 def test_another_potential_is_refused(here, capsys):
     (here / "trimer").mkdir()
     with Library(here / "trimer") as library:
