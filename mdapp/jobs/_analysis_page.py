@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,8 @@ def _events(source: Source) -> list[Event]:
     found = []
     for event in source.events:
         kind, step = str(event.get("monitor") or event.get("kind", "event")), int(event.get("step", 0))
-        beside = tuple(sorted(f.name for f in source.folder.glob(f"event-*-{step}*.extxyz"))) if source.folder else ()
+        named = re.compile(rf"event-.*-{step}(-\d+)?\.extxyz")
+        beside = tuple(sorted(f.name for f in source.folder.glob("event-*.extxyz") if named.fullmatch(f.name))) if source.folder else ()
         found.append(Event(kind, step, float(event.get("time_fs", 0.0)) / 1000, str(event.get("message", "")), beside))
     return found
 

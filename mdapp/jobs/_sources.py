@@ -42,13 +42,20 @@ class Source:
     settings_text: str = ""  # run.toml
     remarks: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)  # [run] of run.toml
-    events: tuple[dict[str, Any], ...] = ()  # of the trajectory as it stands
+    events: tuple[dict[str, Any], ...] = ()  # all that was written, also of paths that were taken back
     n_frames: int | None = None  # where that is known beforehand
 
     @property
     def alarms(self) -> tuple[dict[str, Any], ...]:
-        """The events that guards raised."""
-        return tuple(event for event in self.events if event.get("kind") in ("guard", "warning"))
+        """The events that guards raised on the trajectory as it stands."""
+        return alarms_of(self.events)
+
+
+def alarms_of(events: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """What guards said of the steps that stand; a rewind or a restart takes back what was said of later ones."""
+    from mdapp.trajectory.events import standing
+
+    return tuple(event for event in standing(events) if event.get("kind") in ("guard", "warning"))
 
 
 def replicas_of(word: str) -> list[str]:
@@ -97,8 +104,9 @@ def _run(word: str, folder: Path) -> Source:
         remarks.append("The run has no summary: it is still going on, or was killed.")
     stopped = summary is not None and summary.get("exit_code") == EXIT_GUARD
     every = read_events(folder)
-    events = [event for event in every if event.get("kind") in ("guard", "warning")]
-    alarms = Counter(str(event.get("monitor") or event["kind"]) for event in (events[:-1] if stopped else events))
+    events = alarms_of(every)
+    end = max((int(event.get("step", 0)) for event in events), default=0) if stopped else None  # what ended the run is no warning
+    alarms = Counter(str(event.get("monitor") or event["kind"]) for event in events if event["kind"] == "warning" or event.get("step") != end)
     return Source(
         word, folder, folder, start, frames, thermo_of_columns(series.columns, len(start)),
         target_K=float(asked["temperature"]) if thermostatted and _is_number(asked.get("temperature")) else None,

@@ -216,3 +216,13 @@ def test_the_speed_counts_steps_that_were_taken_back():
     backs = [(a, b) for a, b in zip(screen.seen, screen.seen[1:]) if b.step < a.step]
     assert backs and all(b.drift_meV is None for _, b in backs)  # of a path that is no more
     assert max(p.ms_per_step for p in screen.seen[5:]) < 1000 * result.summary["session_seconds"] / 200
+
+
+def test_the_report_counts_what_was_said_of_steps_that_stand_and_shows_all_of_it():
+    from mdapp.jobs._sources import open_source
+
+    result = run(settings(rewinds=1, temperature=60.0, steps=5000))
+    source = open_source("a")
+    events = read_events(Path("a"))
+    assert [e["kind"] for e in events].count("guard") >= 2 and len(source.events) == len(events)
+    assert source.warnings == result.summary["warnings"] and [e["kind"] for e in source.alarms].count("guard") == 1
