@@ -127,6 +127,11 @@ def test_fine_tuning_gives_a_potential_heads_that_keep_its_mean(data, tmp_path):
     child, graph = with_heads(parent, 4, seed=0), graph_for(molecule("CH3OH"), parent)
     torch.testing.assert_close(plain_predictor(child)(graph).forces, plain_predictor(parent)(graph).forces, rtol=1e-9, atol=1e-10)
     assert float(plain_predictor(child)(graph).head_energy.std()) > 1e-4
+    before, after = parent.state_dict(), child.state_dict()
+    last = [name for name in after if after[name].shape != before[name].shape and after[name].ndim > 1]
+    for name in last:  # a fifth: near enough that none of them spoils the trunk while it learns
+        assert float((after[name] - before[name]).square().mean().sqrt()) == pytest.approx(0.2 * float(before[name].square().mean().sqrt()), rel=1e-6)
+    assert last
     tuned = config_of(data, tmp_path / "many", heads=4, max_steps=3, validate_every=3, fine_tune=FineTuneConfig(str(tmp_path / "one/best.pt"), energy_heads=4))
     fit(replace(tuned, potential=PotentialConfig()), **QUIET)
     assert load_potential(tmp_path / "many/best.pt").energy_heads == 4
