@@ -25,7 +25,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.io import read
 from ase.optimize.minimahopping import MinimaHopping
 from mdapp.jobs._minima_start import moves_of
-from mdapp.minima.driver import SearchOptions, search
+from mdapp.minima.driver import SearchOptions, Setup, search
 from mdapp.minima.integrity import Integrity
 from mdapp.minima.library import Library, Origin
 from mdapp.minima.molecule import Molecule
@@ -63,7 +63,7 @@ def ours(start: Atoms, calculator: Calculator, evaluations: int, fmax: float, se
     evaluate = batch_evaluator(calculator)
     begin, cpu = time.perf_counter(), time.process_time()
     with Library(folder / "ours.h5", like=start) as library:
-        found = search(start, evaluate, library, SearchOptions(walkers=walkers, seed=seed), moves_of(moves), pool=RelaxationPool("internal", fmax=fmax),
+        found = search(start, evaluate, library, SearchOptions(walkers=walkers, seed=seed), Setup(moves_of(moves), RelaxationPool("internal", fmax=fmax)),
                        should_stop=lambda: evaluate.evaluations >= evaluations)
         energies = np.array(library.energies())
     words = ", ".join(f"{name} {arm.per_thousand:.2f} in {arm.hops} hops" for name, arm in found.mixture.arms.items())

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from _bench import append_row, say_where, table
 from ase import Atoms, units
-from mdapp.minima.driver import Progress, SearchOptions, search
+from mdapp.minima.driver import Progress, SearchOptions, Setup, search
 from mdapp.minima.library import Library, Sameness
 from mdapp.minima.moves._base import Move
 from mdapp.minima.moves.basin_hopping import BasinHopping
@@ -114,8 +114,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             with kept(a.folder, f"LJ{n}-{a.move}-{a.walkers}-{seed}") as folder, Library(folder / "minima.h5", sameness=Sameness(energy_window_eV=2e-5)) as library, \
                     Processor(folder / "cpu_s") as cpu:
                 start = Atoms(f"Ar{n}", positions=np.arange(n)[:, None] * [3.8, 0.1, 0.0])
-                found = search(start, evaluate, library, SearchOptions(walkers=a.walkers, seed=seed, hops=a.hops, random_start=True, threshold_eV=2 * EPSILON), moves,
-                               pool=RelaxationPool(fmax=1e-3, steps=3000, max_step=0.5), journal=folder / "hops.jsonl",
+                found = search(start, evaluate, library, SearchOptions(walkers=a.walkers, seed=seed, hops=a.hops, random_start=True, threshold_eV=2 * EPSILON),
+                               Setup(moves, RelaxationPool(fmax=1e-3, steps=3000, max_step=0.5), journal=folder / "hops.jsonl"),
                                should_stop=lambda: interrupted.is_set() or lowest[0] < LOWEST[n] + 1e-3, on_progress=look)
             if interrupted.is_set():
                 print(f"interrupted after {found.progress.hops} hops" + ("; the same command goes on." if a.folder else "."))

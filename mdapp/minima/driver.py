@@ -91,10 +91,18 @@ class SearchResult:
     mixture: Mixture
 
 
+@dataclass(frozen=True)
+class Setup:
+    """With what a search hops, and where its hops are written down."""
+
+    moves: Mapping[str, Move] | Sequence[str] = ("minima-hopping", "dihedral", "basin-hopping", "quench")  # those that mean nothing to the molecule are left out
+    pool: RelaxationPool | None = None  # relaxes; L-BFGS in internal coordinates to 0.01 eV/Å when not given
+    kept: Kept = Kept()  # what must stay as in the first start; what does not is refused and counted
+    journal: Path | None = None  # file of all hops; a search goes on from what is there
+
+
 def search(
-    start: Atoms | Sequence[Atoms], evaluate: Evaluate, library: Minima, options: SearchOptions = SearchOptions(),
-    moves: Mapping[str, Move] | Sequence[str] = ("minima-hopping", "dihedral", "basin-hopping", "quench"), *,
-    pool: RelaxationPool | None = None, kept: Kept = Kept(), journal: Path | None = None,
+    start: Atoms | Sequence[Atoms], evaluate: Evaluate, library: Minima, options: SearchOptions = SearchOptions(), setup: Setup = Setup(), *,
     should_stop: Callable[[], bool] = lambda: False, on_progress: Callable[[Progress], None] | None = None,
 ) -> SearchResult:
     """Search for the minima of a molecule or cluster.
@@ -104,10 +112,6 @@ def search(
     start : one structure, or several of the same atoms in the same order; walkers share them out.
     evaluate : energies and forces of many structures (`potentials.calculator.batch_evaluator`).
     library : takes what is found.
-    moves : by name, or names; those that mean nothing to this molecule (dihedrals of a cluster) are left out.
-    pool : relaxes; L-BFGS in internal coordinates to 0.01 eV/Å when not given.
-    kept : what must stay as in the first start; what does not is refused and counted.
-    journal : file of all hops; a search goes on from what is there.
     should_stop : asked before each batch; true ends the search at once, with nothing lost but the hops under way.
 
     Raises
@@ -116,9 +120,10 @@ def search(
     """
     starts = [start] if isinstance(start, Atoms) else list(start)
     molecule = Molecule.of(starts[0])
-    fitting = fitting_moves(molecule, moves)
-    engine = Engine(molecule, with_scatter(fitting, options), evaluate, Integrity(molecule, kept), RelaxationPool("internal") if pool is None else pool)
-    return Search(molecule, [a.positions for a in starts], fitting, engine, library, options, journal).run(should_stop, on_progress)
+    fitting = fitting_moves(molecule, setup.moves)
+    pool = RelaxationPool("internal") if setup.pool is None else setup.pool
+    engine = Engine(molecule, with_scatter(fitting, options), evaluate, Integrity(molecule, setup.kept), pool)
+    return Search(molecule, [a.positions for a in starts], fitting, engine, library, options, setup.journal).run(should_stop, on_progress)
 
 
 def fitting_moves(molecule: Molecule, moves: Mapping[str, Move] | Sequence[str]) -> dict[str, Move]:

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 from mdapp.errors import StructureError
-from mdapp.minima.driver import SearchOptions, search
+from mdapp.minima.driver import SearchOptions, Setup, search
 from mdapp.minima.integrity import Kept
 from mdapp.minima.journal import read_hops
 from mdapp.minima.library import Library
@@ -21,8 +21,8 @@ MOVES = {  # for chains of carbon beads with barriers of 0.2 eV
 def hunt(folder, start, moves, evaluate=None, pool=None, kept=Kept(), should_stop=lambda: False, on_progress=None, **options):
     options = {"walkers": 4, "seed": 7, "hops": 60, **options}
     with Library(folder / "minima.h5") as library:
-        found = search(start, evaluate or Chains(), library, SearchOptions(**options), moves, pool=RelaxationPool(fmax=5e-3) if pool is None else pool, kept=kept,
-                       journal=folder / "hops.jsonl", should_stop=should_stop, on_progress=on_progress)
+        found = search(start, evaluate or Chains(), library, SearchOptions(**options),
+                       Setup(moves, RelaxationPool(fmax=5e-3) if pool is None else pool, kept, folder / "hops.jsonl"), should_stop=should_stop, on_progress=on_progress)
         return found, np.array(library.energies()), library.visit_counts()
 
 
