@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from mdapp.minima.landscape.store import Landscape
     from mdapp.minima.landscape.survey import Survey
     from mdapp.minima.library import Library
+    from mdapp.report import Scene
 
 MADE_BY = "mdapp analyse"
 WIDE_INCHES = 7.0  # figures of many panels take the whole width of the page
 MOST_LEAVES = 400  # in the picture of the tree
+SEEN = 60  # lowest minima in the 3D view
 MAPPED = 150  # minima in the picture of the network
 NAMED = 8  # regions that the table tells of
 
@@ -145,9 +147,22 @@ def write_findings(folder: Path, found: Findings, word: Word, summary: dict[str,
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     source = found.source
     title = Path(source.name).name or source.name
-    page = Page(title, word.word, word.sentence + ".", rows_of(found), remarks=remarks_of(found), sections=[Section("Figures", tuple(pictures))],
+    page = Page(title, word.word, word.sentence + ".", rows_of(found), remarks=remarks_of(found), scene=_scene(found), sections=[Section("Figures", tuple(pictures))],
                 settings=source.settings_text, footer=f"Made by mdapp {version()}.")
     (folder / "report.html").write_text(html_report(page), encoding="utf-8")
+
+
+def _scene(found: Findings) -> Scene:
+    """The lowest minima for the eye, each laid on the lowest."""
+    from mdapp.analysis.rmsd import superpose
+    from mdapp.report import Scene
+
+    view, reference = found.view, found.library.reference
+    lowest = np.argsort(view.energies, kind="stable")[:SEEN]
+    x = found.library.positions()[lowest]
+    labels = tuple(f"minimum {k} {view.names[k]}".rstrip() + f", {view.above[k]:.3f} eV" for k in lowest.tolist())
+    shown = superpose(x, x[0]) if len(reference) > 2 else x
+    return Scene(tuple(reference.symbols), found.library.identity.bonds, np.arange(len(lowest), dtype=float), shown, None, len(view.energies), labels)
 
 
 def _figures(found: Findings) -> list[tuple[str, str, Figure]]:

@@ -131,10 +131,11 @@ def _table(table: Table) -> list[str]:
 
 def _view(scene: Scene) -> list[str]:
     shown = len(scene.time_ps)
-    which = f"all {shown} frames" if shown == scene.n_all else f"{shown} of {scene.n_all} frames"
+    one = "structures, the lowest first" if scene.labels else "frames"
+    which = f"all {shown} {one}" if shown == scene.n_all else f"{shown} of {scene.n_all} {one}"
     controls = ['<div class="controls">', '<button id="play" type="button">Play</button>',
                 f'<input id="frame" type="range" min="0" max="{max(shown - 1, 0)}" value="0" aria-label="frame">', '<output id="when"></output>', "</div>"]
-    return ["<h2>Trajectory</h2>", '<div id="view" role="img" aria-label="the atoms of the trajectory in three dimensions"></div>', *controls,
+    return [f"<h2>{'Minima' if scene.labels else 'Trajectory'}</h2>", '<div id="view" role="img" aria-label="the atoms of the trajectory in three dimensions"></div>', *controls,
             f'<p class="note">{which}, {len(scene.symbols)} atoms. Drag to turn, wheel or pinch to zoom.</p>']
 
 

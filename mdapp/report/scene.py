@@ -27,6 +27,7 @@ class Scene:
     positions: np.ndarray  # (n_frames, n_atoms, 3) Å, molecules whole
     cell: np.ndarray | None = None  # (3, 3) rows, Å, of the first frame
     n_all: int = 0  # frames of the trajectory
+    labels: tuple[str, ...] = ()  # (n_frames,) of structures that are no moments in time
 
     def nearest(self, time_ps: float) -> int:
         """Which of the frames is nearest to a time."""
@@ -41,7 +42,7 @@ class Scene:
         data: dict[str, Any] = {
             "symbols": list(self.symbols), "bonds": np.asarray(self.bonds, dtype=int).reshape(-1, 2).tolist(), "step_A": step, "positions": packed,
             "time_ps": [round(float(t), 6) for t in self.time_ps], "n_all": self.n_all or len(self.time_ps),
-            "cell": None if self.cell is None else np.round(self.cell, 4).tolist(), "origin": np.round(-centre, 4).tolist()}
+            "labels": list(self.labels), "cell": None if self.cell is None else np.round(self.cell, 4).tolist(), "origin": np.round(-centre, 4).tolist()}
         return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 

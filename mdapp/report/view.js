@@ -41,7 +41,7 @@
   function show(frame) {
     slider.value = frame;
     const broken = stretched(frame);
-    label.textContent = data.time_ps[frame].toPrecision(4) + " ps" + (broken ? ", " + broken + " bond" + (broken > 1 ? "s" : "") + " off by more than 0.5 Å" : "");
+    label.textContent = (data.labels.length ? data.labels[frame] : data.time_ps[frame].toPrecision(4) + " ps") + (broken ? ", " + broken + " bond" + (broken > 1 ? "s" : "") + " off by more than 0.5 Å" : "");
     return Promise.resolve(viewer.setFrame(frame)).then(() => viewer.render());
   }
   let timer = null;
@@ -49,7 +49,7 @@
   play.addEventListener("click", () => {
     if (timer) return stop();
     play.textContent = "Pause";
-    timer = setInterval(() => show((Number(slider.value) + 1) % nFrames), 60);
+    timer = setInterval(() => show((Number(slider.value) + 1) % nFrames), data.labels.length ? 900 : 60);
   });
   slider.addEventListener("input", () => { stop(); show(Number(slider.value)); });
   for (const button of document.querySelectorAll("button[data-frame]"))
