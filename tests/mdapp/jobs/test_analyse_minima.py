@@ -95,12 +95,12 @@ def test_frequencies_make_free_energies_and_are_kept(here, capsys):
 
 
 def test_the_lowest_minima_can_be_turned_on_the_page(here):
-    report = analyse(AnalyseConfig(run=make_library(here / "search", 5), plots=False)).reports[0]
+    report = analyse(AnalyseConfig(run=make_library(here / "search", 6), plots=False)).reports[0]
     page = (report.folder / "report.html").read_text()
     scene = json.loads(page.split('id="scene">')[1].split("</script>")[0])
     lowest = report.summary["lowest"]
-    assert len(scene["labels"]) == 5 and scene["labels"][0].startswith(f"minimum {lowest} ") and scene["labels"][0].endswith(", 0.000 eV")
-    assert "<h2>Minima</h2>" in page and "all 5 structures, the lowest first" in page
+    assert len(scene["labels"]) == 6 and scene["labels"][0].startswith(f"minimum {lowest} ") and scene["labels"][0].endswith(", 0.000 eV")
+    assert "<h2>Minima</h2>" in page and "all 6 structures, the lowest first" in page
 
 
 def test_what_has_an_imaginary_frequency_is_said_to_be_no_minimum(here):
