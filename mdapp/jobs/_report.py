@@ -111,9 +111,13 @@ def ensemble_words(config: RunConfig, ensemble: Any) -> str:
     shown = {
         "friction_per_ps": "friction {:g} /ps", "thermostat_time_fs": "thermostat {:g} fs", "pressure_bar": "{:g} bar", "barostat_time_fs": "barostat {:g} fs",
     }  # fmt: skip
+    if config.method == "nvt-andersen":
+        shown["friction_per_ps"] = "{:g} collisions of an atom in a ps"
     for field, text in shown.items():
         if hasattr(ensemble, field):
             words.append(text.format(getattr(ensemble, field)))
+    if getattr(ensemble, "flexible", False):
+        words.append("flexible cell")
     if getattr(ensemble, "cell_mask", None):
         words.append(f"cell vectors {ensemble.cell_mask}")
     return ", ".join(words)

@@ -166,3 +166,15 @@ def test_a_structure_without_hydrogens_has_none_to_change():
         with pytest.raises(UserError, match=f"{name} is given, but no hydrogen"):
             run(RunConfig(structure="m.xyz", potential="lj", **{name: value}, **QUICK))
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("asked, words", [
+    ({"thermostat": "andersen", "friction": 3.0}, "NVT, Andersen collisions, 300 K, 3 collisions of an atom in a ps"),
+    ({"ensemble": "npt", "barostat": "mtk", "flexible": True}, "NPT, Martyna-Tobias-Klein, 300 K, thermostat 100 fs, 1 bar, barostat 1000 fs, flexible cell"),
+    ({"ensemble": "npt", "cell_mask": "1,1,0"}, "1 bar, barostat 1000 fs, cell vectors 1,1,0")])
+def test_the_header_says_what_the_ensemble_does(asked, words):
+    from mdapp.jobs._plugins import ensemble_of
+    from mdapp.jobs._report import ensemble_words
+
+    config = RunConfig(structure="x.xyz", potential="lj", **asked)
+    assert ensemble_words(config, ensemble_of(config)).endswith(words)
