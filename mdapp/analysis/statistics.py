@@ -9,7 +9,7 @@ smallest one with W ≥ 5 g / 2 (Sokal's self-consistent window), which keeps th
 the same error by another road and are reported beside it.
 
 Sources: A. Sokal, Monte Carlo Methods in Statistical Mechanics (1996), sec. 3; H. Flyvbjerg and H. G. Petersen,
-J. Chem. Phys. 91, 461 (1989); J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016) for the start of the sound part.
+J. Chem. Phys. 91, 461 (1989); K. P. White Jr., Simulation 69, 323 (1997) for the start of the sound part.
 """
 from __future__ import annotations
 
@@ -132,13 +132,20 @@ def drift(times: np.ndarray, values: np.ndarray) -> Drift:
     return Drift(slope, spread * math.sqrt(inefficiency(residuals) / weight), float(x.mean() - slope * t.mean()), spread)
 
 
-def equilibrated_from(values: np.ndarray, tries: int = 40) -> int:
-    """Index of the first sample of the sound part: the cut that leaves most independent samples. At most half is cut away."""
+def equilibrated_from(values: np.ndarray) -> int:
+    """Index of the first sample of the sound part: the cut that leaves the smallest marginal standard error. At most half is cut away.
+
+    It asks for no correlation time. A cut that is chosen for the most independent samples is one where these are overestimated, and the error bar of what is left comes out
+    too small.
+    """
     x = _series(values)
-    if len(x) < 2 * ENOUGH:
+    n = len(x)
+    if n < 2 * ENOUGH:
         return 0
-    starts = np.unique(np.linspace(0, len(x) // 2, tries).astype(int))
-    return int(max(starts, key=lambda start: (len(x) - start) / inefficiency(x[start:])))
+    x = x - x.mean()
+    left = np.arange(n, 0, -1)  # samples from each one on, and the sum of squares about their mean
+    squares = np.cumsum(x[::-1] ** 2)[::-1] - np.cumsum(x[::-1])[::-1] ** 2 / left
+    return int(np.argmin((squares / left ** 2.0)[:n // 2 + 1]))
 
 
 def sound_mean(values: np.ndarray, relaxations: float | None = None) -> Mean:
