@@ -263,8 +263,8 @@ class TrainConfig:
     validate_every: int = 500  # steps
     save_every: int | None = None  # steps between two last.pt; at validations only when not given
     patience: int | None = None  # end after so many validations in a row without a smaller validation loss
-    best_by: Literal["loss", "forces", "energy", "stability", "kept"] = "loss"  # what best.pt is the best by: validation loss or RMSE; "stability", then
-    # loss; "kept": chosen at the end among the potentials that keep_every kept, by their loss on all validation frames
+    best_by: Literal["loss", "forces", "energy", "stability", "kept", "last"] = "loss"  # what best.pt is the best by: validation loss or RMSE;
+    # "stability", then loss; "kept": chosen at the end among the potentials that keep_every kept, by their loss on all validation frames; "last": the end
     keep_every: int | None = None  # epochs between two potentials that are kept as epoch-NNNN.pt
     rotations: bool = False  # turn each structure at random whenever it is learnt from, for potentials that are not equivariant
     validation_frames: int = 400  # drawn once; all of them at the end
@@ -295,6 +295,8 @@ class TrainConfig:
             raise ValueError(BF16_REFUSED)
         if self.tf32 and (self.device == "cpu" or self.dtype != "float32"):
             raise ValueError(f"tf32 is for float32 on a GPU, got dtype = '{self.dtype}' on device = '{self.device}'.")
+        if self.best_by == "last" and self.patience is not None:
+            raise ValueError("patience ends a training that gets no better, and best_by = 'last' keeps what comes last. Leave one of them out.")
         if self.best_by == "stability" and self.stability is None:
             raise ValueError("best_by = 'stability' needs a table [train.stability] with structures.")
         if self.best_by == "kept" and self.keep_every is None:

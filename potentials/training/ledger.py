@@ -155,11 +155,11 @@ class Ledger:
         return held if self.workers.alone else self.workers.of_first(held)
 
     def _is_better(self, value: float, errors: Errors, held: Sequence[float] | None) -> bool:
-        """Is this the best so far, by `best_by`? Then remember it."""
+        """Is this the best so far, by `best_by`? Then remember it. By "last" every validation is, the last one included."""
         p = self.position
         measure = {"forces": errors.forces_rmse_meV_A, "energy": errors.energy_rmse_meV_atom}.get(self.config.best_by, value)
         stability = float(np.mean(held)) if self.config.best_by == "stability" and held is not None else -1.0
-        if not np.isfinite(measure) or (-stability, measure) >= (-p.best_stability, p.best):
+        if not np.isfinite(measure) or self.config.best_by != "last" and (-stability, measure) >= (-p.best_stability, p.best):
             return False
         p.best, p.best_stability, p.best_step = measure, stability, p.step
         return True

@@ -61,6 +61,17 @@ def test_patience_ends_a_run_and_a_resumed_one_at_the_same_step(config, tmp_path
     assert fit(parted, resume=True, **QUIET).steps == result.steps  # it has nothing more to do
 
 
+def test_best_by_last_keeps_the_end(config, tmp_path):
+    restless = replace(config, optimiser=replace(config.optimiser, schedule="constant", ema=0.0), loss=LossConfig(), max_steps=72)
+    least = fit(restless, **QUIET)
+    assert least.best_step < least.steps
+    last = fit(replace(restless, best_by="last", output=str(tmp_path / "last")), **QUIET)
+    assert last.best_step == last.steps == 72
+    assert torch.equal(weights_of(last.folder), state_of(last.folder)["weights"]["weights"])
+    with pytest.raises(ValueError, match="patience ends a training"):
+        replace(config, best_by="last", patience=3)
+
+
 def test_best_by_forces_keeps_the_smallest_force_error(config):
     result = fit(replace(config, best_by="forces"), **QUIET)
     rows = rows_of(config.output)
