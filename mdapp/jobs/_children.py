@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
+from mdapp.errors import EXIT_INTERNAL, EXIT_STOPPED
 from mdapp.record import Record
 
 TAIL = 4096  # bytes of a table in which its last row is found
@@ -21,6 +22,8 @@ class Child:
     def __init__(self, name: str, words: list[str]):
         self.name, self.words = name, words
         self.exit_code: int | None = None
+        self.why = "it ended with an error"
+        self._asked = False
         self._process: subprocess.Popen | None = None
         self._said: IO[bytes] | None = None
 
@@ -31,14 +34,22 @@ class Child:
                                          preexec_fn=_die_with_parent)  # fmt: skip
 
     def ended(self) -> bool:
-        """Has it? Its exit code is known then."""
+        """Has it? Its exit code is known then, and in `why` what became of one that left no summary."""
         assert self._process is not None
-        self.exit_code = self._process.poll()
-        return self.exit_code is not None
+        code = self._process.poll()
+        if code is None:
+            return False
+        if code == EXIT_STOPPED or self._asked and code == -signal.SIGTERM:  # also while it was still reading its libraries, and could not answer
+            code, self.why = EXIT_STOPPED, "interrupted before the first step"
+        elif code < 0:
+            code, self.why = EXIT_INTERNAL, f"it was killed by {signal.Signals(-code).name}"
+        self.exit_code = code
+        return True
 
     def stop(self) -> None:
         """Ask it to stop at the next whole step."""
         if self._process is not None and self._process.poll() is None:
+            self._asked = True
             self._process.terminate()
 
     def last_words(self) -> str:

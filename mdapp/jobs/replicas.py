@@ -146,15 +146,15 @@ def _progress(folder: RunFolder, config: RunConfig, running: Sequence[Child]) ->
 
 def _close(children: Sequence[Child], config: RunConfig, folder: RunFolder, teller: Teller, stopping: Stopping, seconds: float) -> RunResult:
     """summary.json of all, and the last lines."""
-    codes = {c.name: c.exit_code for c in children if c.exit_code is not None}
+    ended = {c.name: c for c in children if c.exit_code is not None}
     found: list[dict[str, Any]] = []
     for k in range(config.replicas):
         name = f"r{k:03d}"
         own = summary_of(RunFolder(folder.path / name)) or {}
-        code = own.get("exit_code", codes.get(name, EXIT_STOPPED))
+        code = own.get("exit_code", ended[name].exit_code if name in ended else EXIT_STOPPED)
         verdict = own.get("verdict", "interrupted" if code == EXIT_STOPPED else "stopped")
         found.append({"folder": str(folder.path / name), "seed": (config.seed or 0) + k, "verdict": verdict, "exit_code": code, "steps": own.get("steps", 0),
-                      "why": own.get("why", "not begun" if name not in codes else "it ended with an error"), "ns_per_day": own.get("ns_per_day")})  # fmt: skip
+                      "why": own.get("why", ended[name].why if name in ended else "not begun"), "ns_per_day": own.get("ns_per_day")})  # fmt: skip
     worst = min((r["verdict"] for r in found), key=lambda v: VERDICTS.index(v) if v in VERDICTS else 0)
     exit_code = _worst_code([int(r["exit_code"]) for r in found])
     if stopping.reason is not None and folder.stop.exists():

@@ -1,3 +1,6 @@
+import os
+import signal
+import sys
 import threading
 import time
 import tomllib
@@ -10,7 +13,7 @@ from ase.io import write
 from mdapp.cli import main
 from mdapp.config import ResumeConfig, RunConfig
 from mdapp.jobs import resume, run
-from mdapp.jobs._children import command_of, finished
+from mdapp.jobs._children import Child, command_of, finished
 from mdapp.jobs._sources import replicas_of
 from mdapp.jobs.replicas import _worst_code
 
@@ -43,6 +46,36 @@ def test_replicas_stopped_and_resumed_are_the_single_runs_with_their_seeds():
             assert (alone.folder / name).read_bytes() == Path(f"all/r{k:03d}", name).read_bytes()
     assert replicas_of("all") == ["all/r000", "all/r001"]
     assert resume.resume(ResumeConfig(run="all")).summary["replicas"] == again.summary["replicas"]  # nothing is left to do
+
+
+def test_children_that_are_stopped_before_they_can_answer_are_interrupted_and_go_on_later():
+    """A process that still reads its libraries dies of the signal that it cannot yet heed."""
+    def stop():
+        while not Path("all/r000").exists() and not any(child._process for child in born):
+            time.sleep(0.01)
+        Path("all/STOP").touch()
+
+    born = []
+    with pytest.MonkeyPatch.context() as patch:
+        start = Child.start
+        patch.setattr(Child, "start", lambda self: (start(self), born.append(self)))
+        stopper = threading.Thread(target=stop)
+        stopper.start()
+        first = run.run(RunConfig(**ARGON, steps=100, seed=7, replicas=2, parallel=2, output="all"))
+        stopper.join()
+    assert first.exit_code == 3 and {r["exit_code"] for r in first.summary["replicas"]} == {3}
+    assert {r["why"] for r in first.summary["replicas"]} == {"interrupted before the first step"}
+    again = resume.resume(ResumeConfig(run="all"))
+    assert again.exit_code == 0 and [r["steps"] for r in again.summary["replicas"]] == [100, 100]
+
+
+def test_a_child_that_was_killed_is_told_of():
+    for number, code, why in ((signal.SIGKILL, 1, "it was killed by SIGKILL"), (signal.SIGTERM, 1, "it was killed by SIGTERM")):
+        child = Child("r000", [sys.executable, "-c", "import time; time.sleep(60)"])
+        child.start()
+        os.kill(child._process.pid, number)  # by somebody else
+        child._process.wait()
+        assert child.ended() and (child.exit_code, child.why, child.last_words()) == (code, why, "")
 
 
 def test_what_one_run_refuses_is_refused_once_and_leaves_nothing(capsys):
