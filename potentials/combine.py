@@ -79,7 +79,7 @@ class Committee(Potential):
             if len({getattr(m, name) for m in members}) > 1:
                 raise ValueError(f"The members of a committee differ in {name}: {', '.join(str(getattr(m, name)) for m in members)}. Take members that agree.")
             setattr(self, name, getattr(members[0], name))
-        for name in ("knows_charge", "knows_spin", "conservative", "equivariant", "net_force_zero", "provides_stress"):
+        for name in ("knows_charge", "knows_spin", "conservative", "equivariant", "net_force_zero", "provides_stress", "local"):
             setattr(self, name, all(getattr(m, name) for m in members))
 
     def forward(self, graph: AtomicGraph) -> Tensor:

@@ -51,6 +51,7 @@ class Potential(torch.nn.Module):
     provides_energy = True  # False: forces only; its energies are 0 and mean nothing
     provides_stress = True
     has_long_range = False  # does it read graph.long_range
+    local = True  # does an atom feel nothing of what is some cutoffs away; False where it feels charges at any distance without graph.long_range
     energy_heads = 1  # opinions of the energy that it has; where there are several, `Outputs.head_energies` holds them
     long_range_cutoff: float | None | str = None  # Å; None: all pairs; "auto": all pairs, and 12 Å in a cell
     domain: Any = None  # `potentials.uncertainty.Domain` of its training set, where its file holds one

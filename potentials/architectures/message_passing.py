@@ -133,6 +133,7 @@ class MessagePassing(Potential):
         self.energy_head = TwoDense(n, n, 1, name) if self.provides_energy else None
         charges = {symbol: q for symbol, (q, _, _) in config.physical.items()}
         self.given_charges = GivenCharges(charges, config.electrostatics_sigma) if config.electrostatics == "ewald" else None
+        self.local = self.given_charges is None
         self.register_buffer("force_unit", torch.ones((), dtype=torch.float64))  # eV/Å
         self.element_energies = ElementEnergies()
 

@@ -52,9 +52,9 @@ def forces(potential, atoms):
     return energy_forces_stress(potential, graph_for(atoms, potential)).forces.detach().numpy()
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [*VARIANTS, *CHARGED])
 def test_every_head_keeps_the_laws_that_it_promises(name):
-    check_potential(made(VARIANTS[name]))
+    check_potential(made((VARIANTS | CHARGED)[name]))
 
 
 @pytest.mark.parametrize("name", DIRECT)
