@@ -135,7 +135,11 @@ def main() -> None:
                 if before_rounds < rounds:
                     asked = replace(settings, selection=selection, seed=seed, output=str(target), held_out=tuple(held_out), flat=0.0, patience=settings.rounds, rounds=rounds)
                     learn(asked, Screen(), resume=(target / "learn.toml").exists())
-                    row = json.loads((target / f"round-{rounds - 1:03d}" / "round.json").read_text())
+                    ended = target / f"round-{rounds - 1:03d}" / "round.json"
+                    if not ended.exists():
+                        print(f"{target.name}: no round {rounds - 1}; the loop ended, or was told to stop, before it.")
+                        continue
+                    row = json.loads(ended.read_text())
                     append_row("learning_curve", {"system": system, "selection": selection, "round": row["round"],
                                                   **{name: row[name] for name in COLUMNS}, **where, "seed": seed, "origin": origin})
         for selection, loops in found.items():
