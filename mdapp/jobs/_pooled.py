@@ -91,7 +91,7 @@ def _why_not(reports: Sequence[Report]) -> str:
     """Why runs are not pooled; nothing where they are."""
     if len({tuple(report.source.start.numbers.tolist()) for report in reports}) > 1:
         return "The runs are of different atoms: they are shown side by side and not pooled."
-    targets = {report.source.target_K for report in reports} - {None}
+    targets = {report.source.target_K for report in reports if report.source.target_K is not None}
     if len(targets) > 1:
         return f"The runs are at different temperatures ({', '.join(f'{t:g} K' for t in sorted(targets))}): they are shown side by side and not pooled."
     return ""
@@ -101,8 +101,8 @@ def _numbers(reports: Sequence[Report]) -> Iterator[Row]:
     """What is known of every run, the table's means first."""
     lengths = [length_ps(report.measured.time_ps) for report in reports]
     for key, (label, unit) in SHOWN.items():
-        found = [report.summary.get(key) for report in reports]
-        if all(one is not None and one["error"] is not None for one in found):
+        found = [one for report in reports if (one := report.summary.get(key)) is not None and one["error"] is not None]
+        if len(found) == len(reports):
             yield _row(key, label, unit, [(one["mean"], one["error"]) for one in found], lengths)
     observables = [report.summary["observables"] for report in reports]
     for name in dict.fromkeys(name for one in observables for name in one):

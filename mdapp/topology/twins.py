@@ -82,5 +82,6 @@ def _vectors(atoms: Atoms, centre: int, others: list[int]) -> np.ndarray:
 
 
 def _torsion_deg(atoms: Atoms, four: list[int]) -> float:
-    angle = float(atoms.get_dihedral(*four, mic=bool(atoms.pbc.any())))
+    a, b, c, d = four
+    angle = float(atoms.get_dihedral(a, b, c, d, mic=bool(atoms.pbc.any())))
     return (angle + 180.0) % 360.0 - 180.0
