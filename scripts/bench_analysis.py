@@ -102,6 +102,7 @@ def main() -> None:
     where, shown = say_where(seed=1), []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(asked.folder or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         jobs = [("peptide run, 50 atoms", lambda: peptide_run(folder / f"peptide-{asked.frames}", asked.frames))] if asked.frames else []
         jobs += [(f"water, {3 * WATERS**3} atoms", lambda size=size: water_file(folder, size)) for size in asked.sizes]
         for system, make in jobs:
