@@ -1,12 +1,14 @@
 """A proton on its way from one oxygen of a molecule to the other: is the energy along the path smooth?
 
-Both ends are relaxed by the potential itself; the path is the straight line between them, atom by atom. With s from 0 to 1 in n steps, the second
+Both ends are relaxed by the potential itself; the path is the straight line between them, atom by atom. Where a methyl group stands otherwise at the other end,
+that line pulls its hydrogens through each other, which is no path of a proton: of several starts the lowest path is taken. With s from 0 to 1 in n steps, the second
 differences of E(s) are its curvature. Of a smooth curve, neighbours among them differ the less the closer they are: what is left of the largest jump
 when it is extrapolated to steps of no length is a kink (a pair that leaves the cutoff, a rough spline). And a potential whose forces are not its
 gradient shows as a slope that is not -F dr/ds.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +54,24 @@ def proton_transfer(start: Atoms, calculator: Calculator, steps: int = 400, fmax
     moved.positions[proton] = moved.positions[acceptor] + OH * to / np.linalg.norm(to)
     last = relax(moved, fmax=fmax, steps=2000).atoms
     return along(first, last, calculator, steps)
+
+
+def lowest_transfer(starts: Sequence[Atoms], calculator: Calculator, steps: int = 400) -> Transfer:
+    """The path of lowest barrier among those from these starts.
+
+    Raises
+    ------
+    ValueError : as `proton_transfer`, where no start has a path.
+    """
+    found, refused = [], None
+    for start in starts:
+        try:
+            found.append(proton_transfer(start, calculator, steps))
+        except ValueError as error:
+            refused = error
+    if not found:
+        raise refused or ValueError("A proton transfer needs a start.")
+    return min(found, key=lambda path: path.barrier_meV)
 
 
 def along(first: Atoms, last: Atoms, calculator: Calculator, steps: int) -> Transfer:

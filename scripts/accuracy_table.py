@@ -15,6 +15,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ SCALE = {"meV": 1.0, "meV/atom": 1.0, "meV/A": 1.0, "kcal/mol": 1 / KCAL, "kcal/
 KEY = ("set", "split", "metric", "unit")
 COLUMNS = ("set", "split", "metric", "value", "unit", "must", "aim", "reached", "frames", "parameters", "training_hours", "trained_on", "potential_sha256", "published", "date",
            "commit", "command")
+STARTS = 8  # frames from which a proton is sent on its way
 SMOOTH_KINK, SMOOTH_SLOPE_MEV = 0.02, 1.0  # a part of the curvature's range; meV for the whole path
 
 
@@ -151,14 +153,14 @@ def reached(value: float, must: float | None, aim: float | None, larger_is_bette
 
 def transfer_rows(one: dict[str, Any], potential: str, file: Path, words: argparse.Namespace, same: dict[str, Any]) -> list[dict[str, Any]]:
     """Barrier and smoothness of the proton's path, in float64."""
-    from _transfer import proton_transfer
+    from _transfer import lowest_transfer
     from ase import Atoms
 
     from potentials import load_calculator
     from potentials.data.read import read_labelled
 
-    frame = next(iter(read_labelled(file)))
-    path = proton_transfer(Atoms(frame.numbers, frame.positions), load_calculator(potential, device=words.device, dtype="float64"))
+    starts = [Atoms(frame.numbers, frame.positions) for frame in islice(read_labelled(file), STARTS)]
+    path = lowest_transfer(starts, load_calculator(potential, device=words.device, dtype="float64"))
     smooth = path.extrema == 1 and path.kink <= SMOOTH_KINK and path.slope_error_meV <= SMOOTH_SLOPE_MEV
     split = f"H transfer, {len(path.energy)} points"
     limits = [("barrier", path.barrier_meV, "meV", {}), ("barriers_on_the_path", float(path.extrema), "1", {"must": 1, "aim": 1}),

@@ -156,3 +156,22 @@ def test_a_molecule_without_a_proton_to_move_is_refused(monkeypatch):
 
     with pytest.raises(ValueError, match="two oxygens; .* has 1"):
         proton_transfer(molecule("H2O"), EMT())
+
+
+def test_of_several_starts_the_lowest_path_counts(monkeypatch):
+    """A third atom that stands otherwise at the end makes the straight line climb; the proton's own path does not."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import _transfer
+
+    barriers = iter([470.0, 43.0, 300.0])
+
+    def told(start, calculator, steps):
+        if len(start) == 3:
+            raise ValueError("no proton here")
+        return _transfer.Transfer(np.zeros(5), next(barriers), 1, 0.0, 0.0)
+
+    monkeypatch.setattr(_transfer, "proton_transfer", told)
+    four, three = Atoms("OOHH", np.eye(4, 3)), Atoms("OOH", np.eye(3))
+    assert _transfer.lowest_transfer([four, three, four, four], EMT()).barrier_meV == 43.0
+    with pytest.raises(ValueError, match="no proton here"):
+        _transfer.lowest_transfer([three], EMT())
