@@ -87,7 +87,7 @@ def test_a_start_whose_forces_are_those_of_a_hot_one_is_called_strained_and_a_th
     said = capsys.readouterr().out
     assert said.count("strained") == 2 and "are those of a structure at" in said and "`mdapp relax m.xyz" in said, said  # before the first step and in the verdict
     molecule("CH3OH").write("calm.xyz")
-    assert main(["run", "calm.xyz", "-p", "ase:springs:Methanol", "--steps", "4000", "--every", "400", "--friction", "20", *QUICK[:-1], "long"]) == 0
+    assert main(["run", "calm.xyz", "-p", "ase:springs:Methanol", "--steps", "2000", "--every", "200", "--friction", "20", *QUICK[:-1], "long"]) == 0
     assert "strained" not in capsys.readouterr().out
     calc, found = Methanol(), []
     for frame in list(read_frames("long"))[3:]:
