@@ -13,7 +13,6 @@ from mdapp.analysis.blocks import BlockMeans
 
 CM_PER_FS = 2.99792458e-5  # the speed of light
 RESOLUTION_CM1 = 10.0
-COARSEST_CM1 = 300.0  # a record of 110 fs; of a shorter one no band is seen
 
 
 class Segments:
@@ -44,15 +43,11 @@ class Segments:
 
         Raises
         ------
-        ValueError : fewer than four frames, or a record that tells nothing apart.
+        ValueError : fewer than four frames.
         """
         if not self.n_segments:
             if len(self._waiting) < 4:
                 raise ValueError(f"A spectrum needs four frames at least, got {len(self._waiting)}.")
-            told_apart = 1 / (len(self._waiting) * frame_fs * CM_PER_FS)
-            if told_apart > COARSEST_CM1:
-                raise ValueError(f"A record of {len(self._waiting) * frame_fs:.4g} fs tells no wavenumbers apart that are nearer than {told_apart:.0f} cm⁻¹: "
-                                 "it is too short for a spectrum.")
             self._transform(self._waiting)
         per_cm1 = frame_fs * CM_PER_FS
         wavenumber = np.fft.rfftfreq(self.length, per_cm1)

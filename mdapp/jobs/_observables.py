@@ -1,6 +1,7 @@
 """Which observables a report has beyond energies and shape, by what the system is; each may fail alone."""
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 
 from mdapp.analysis.chunks import Chunk, System
 from mdapp.analysis.dihedrals import Torsions
+from mdapp.analysis.spectrum import CM_PER_FS
 
 if TYPE_CHECKING:
     from mdapp.analysis.chunks import Tally
@@ -20,6 +22,7 @@ MOST_PAIRS = 3
 LIQUID_FROM = 10  # molecules of one kind
 FASTEST_FS = 4.0  # between frames: 4000 cm⁻¹ and more are resolved
 SLOWEST_FS = 20.0  # beyond it there is no spectrum: 800 cm⁻¹ is the end
+COARSEST_CM1 = 300.0  # what a record must tell apart: 110 fs; of a shorter one no band is seen
 MOVES_PS = 0.1  # frames that are nearer in time add nothing to a diffusion coefficient
 SHOWN, MB = 500, 1 << 20  # frames for what is costly in each, and fewer of large systems, by the size of the sample
 ENERGY, BONDS, SHAPE, PEPTIDE, LIQUID, MOTION, REFERENCE = (
@@ -86,6 +89,23 @@ class Refusal:
 
     def result(self) -> None:
         raise ValueError(self.why)
+
+
+class OfLongRecords:
+    """Passes on to the tally of a spectrum, and refuses a record that is too short to tell bands apart."""
+
+    def __init__(self, tally: Tally[Any]):
+        self._tally, self._begin_ps, self._end_ps = tally, math.inf, -math.inf
+
+    def add(self, chunk: Chunk) -> None:
+        self._begin_ps, self._end_ps = min(self._begin_ps, float(chunk.time_ps[0])), max(self._end_ps, float(chunk.time_ps[-1]))
+        self._tally.add(chunk)
+
+    def result(self) -> Any:
+        length_fs = 1000 * (self._end_ps - self._begin_ps)
+        if length_fs > 0 and (told_apart := 1 / (CM_PER_FS * length_fs)) > COARSEST_CM1:
+            raise ValueError(f"A record of {length_fs:.4g} fs tells no wavenumbers apart that are nearer than {told_apart:.0f} cm⁻¹: it is too short for a spectrum.")
+        return self._tally.result()
 
 
 def wanted(first: Chunk, torsions: Torsions, asked: Asked = Asked()) -> list[Observable]:
@@ -174,11 +194,11 @@ def _of_motion(first: Chunk, torsions: Torsions, asked: Asked) -> Iterator[Wante
     if _frame_fs(first) > SLOWEST_FS:
         yield "power_spectrum", MOTION, "", Refusal(f"Frames are {_frame_fs(first):.4g} fs apart, and vibrations need {SLOWEST_FS:g} fs or less between them.")
         return
-    yield "power_spectrum", MOTION, "Spectrum of the velocities", PowerSpectrumTally()
+    yield "power_spectrum", MOTION, "Spectrum of the velocities", OfLongRecords(PowerSpectrumTally())
     if first.velocities is not None and first.velocities.any():
         yield "velocity_autocorrelation", MOTION, "Memory of the velocities", VelocityAutocorrelationTally()
     if first.dipole is not None or first.charges is not None:
-        yield "infrared", MOTION, "Infrared spectrum", InfraredTally(asked.temperature_K)
+        yield "infrared", MOTION, "Infrared spectrum", OfLongRecords(InfraredTally(asked.temperature_K))
 
 
 def doubts(further: dict[str, Found]) -> list[str]:

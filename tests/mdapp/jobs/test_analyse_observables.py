@@ -166,3 +166,10 @@ def test_errors_of_a_long_run_are_smaller(tmp_path):
         found = analyse(AnalyseConfig(run=record(tmp_path / f"run{n}", molecule("CH3OH"), n), plots=False)).summary["runs"][0]
         errors.append(next(one["error"] for one in found["observables"]["bond_statistics"] if one["label"] == "bond C-O"))
     assert errors[1] < 0.5 * errors[0] and np.isfinite(errors).all()  # a quarter, for independent samples
+
+
+def test_a_record_too_short_to_tell_bands_apart_has_no_spectrum(tmp_path):
+    for n, there in ((13, False), (80, True)):
+        found = analyse(AnalyseConfig(run=record(tmp_path / f"run{n}", molecule("CH3OH"), n, charged=True), plots=False)).summary["runs"][0]
+        assert ("power_spectrum" in found["observables"]) is ("infrared" in found["observables"]) is there
+        assert any("No power spectrum" in one and "too short" in one for one in found["remarks"]) is not there
