@@ -12,6 +12,7 @@ the same folder. --survival asks how long dynamics at that temperature hold befo
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -154,7 +155,22 @@ def main() -> None:
     labels = [row[2] for row in rows if row[0] == "uncertain"]
     curves = {selection: [row[3] / 1000 for row in rows if row[0] == selection] for selection in found}
     held = [row[5] for row in rows if row[0] == "uncertain"]
-    save(learning_rounds(labels, curves, held, found["uncertain"][0][0]["held_most_ps"]), RESULTS / f"learning_curve_{system.removeprefix('learn_')}")
+    figure = learning_rounds(labels, curves, held, found["uncertain"][0][0]["held_most_ps"])
+    errors = figure.axes[0]
+    errors.set(yscale="linear", ylabel="force error (RMSE) / eV/Å")
+    if (before_any := _before(system)) is not None:
+        errors.axhline(before_any, color="0.4", ls=":", label="before, without labels")
+    errors.set_ylim(0, 1.15 * max(before_any or 0.0, *(max(c) for c in curves.values())))  # from zero: small differences look small
+    errors.legend()
+    save(figure, RESULTS / f"learning_curve_{system.removeprefix('learn_')}")
+
+
+def _before(system: str) -> float | None:
+    """The error of the potential that the loop of this system began from, as it was measured last."""
+    path = RESULTS / "learning_curve.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        found = [row for row in csv.DictReader(file) if (row["system"], row["selection"]) == (system, "none")]
+    return float(found[-1]["forces_rmse_eV_A"]) if found else None
 
 
 if __name__ == "__main__":
