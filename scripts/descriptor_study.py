@@ -87,8 +87,9 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
         axis.set_xticks(sizes, [str(n) for n in sizes])
         axis.xaxis.minorticks_off()
     axes[0].legend(fontsize=8)
-    epochs = ", ".join(f"{n}: {', '.join(str(r['functions']) for r in rows if int(r['epochs']) == n)}" for n in sorted({int(r["epochs"]) for r in rows}))
-    figure.suptitle(f"mlearn Li, every eighth frame held out; epochs of the sets: {epochs}", fontsize=9)
+    sets = {n: sorted({int(r["functions"]) for r in rows if int(r["epochs"]) == n}) for n in sorted({int(r["epochs"]) for r in rows})}
+    epochs = "; ".join(f"{n} epochs: {', '.join(map(str, sizes))}" for n, sizes in sets.items())
+    figure.suptitle(f"mlearn Li, every eighth frame held out ({epochs} functions)", fontsize=9)
     figure.savefig(file, dpi=150)
     plt.close(figure)
 
