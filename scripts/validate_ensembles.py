@@ -27,6 +27,7 @@ from _bench import say_where, table
 from _ensemble_systems import System, argon, dipeptide, liquid, peptide, water
 from _ensemble_table import Row, judged, keep
 from _physical_validation import physical_validation, quietly
+from mdapp.analysis.statistics import drift
 from mdapp.dynamics import degrees_of_freedom_of, draw_momenta, ensembles
 from mdapp.dynamics._stepper import ASEStepper
 from mdapp.observables import volume
@@ -242,17 +243,17 @@ def thermostat_rows(name: str, system: System, length: float, relaxed: np.ndarra
 def drift_row(name: str, system: System, series: Series) -> Row:
     """Slope of the constant of motion; what lies within four of its errors of zero counts as none.
 
-    With a stochastic bath the errors of the steps add up to a random walk, whose end is uncertain by the root of the number of its blocks.
+    The errors of the steps wander with the heat of stiff bonds (by the square of the time step, and back again), so that the residuals of the line are correlated. With a
+    stochastic bath they add up to a random walk, whose end is uncertain by the root of the number of its blocks.
     """
     n_atoms = series.positions.shape[1]
     time_ns = np.arange(len(series.conserved)) * EVERY * system.timestep_fs * 1e-6
-    blocks = np.array_split(np.arange(len(time_ns)), 20)
-    t, e = (np.array([values[b].mean() for b in blocks]) for values in (time_ns, series.conserved))
-    (slope, _), cov = np.polyfit(t, e, 1, cov=True)
-    error = np.sqrt(cov[0, 0])
+    line = drift(time_ns, series.conserved)
+    error = line.error
     if not name.endswith(("nve", "nose-hoover", "mtk")):
+        t, e = (np.array([part.mean() for part in np.array_split(values, 20)]) for values in (time_ns, series.conserved))
         error = max(error, np.diff(e).std(ddof=1) * np.sqrt(len(e) - 1) / (t[-1] - t[0]))
-    real = np.sign(slope) * max(0.0, abs(slope) - SIGMAS * error)
+    real = np.sign(line.slope) * max(0.0, abs(line.slope) - SIGMAS * error)
     return Row(name, system.name, "drift of the constant of motion", float(1000 * real / n_atoms), "meV/atom/ns", DRIFT if name == "nve" else DRIFT_EXTENDED)
 
 
