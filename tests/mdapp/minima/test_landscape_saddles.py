@@ -1,8 +1,6 @@
 """Saddles: where they are known, and what every one of them must be."""
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -20,13 +18,6 @@ from mdapp.minima.landscape.saddles import Saddle, SaddleOptions, joined, proved
 from mdapp.minima.landscape.store import LANDSCAPE, Landscape
 from mdapp.minima.landscape.surface import Surface, lowest_modes
 from mdapp.minima.library import Library, Origin
-from mdapp.relax import BatchOptions, relax_batch
-from mdapp.structure import read_structure
-from mdapp.topology import find_bonds, phi_psi, topology_of
-from potentials import load_calculator
-from potentials.calculator import batch_evaluator
-
-EXAMPLE = Path(__file__).parents[3] / "examples" / "minima_dipeptide" / "alanine_dipeptide.xyz"
 
 LJ = SaddleOptions(BandOptions(images=9, steps=90, spring=1.0, fmax=1.0, climb_fmax=0.5, max_step=0.05), FollowOptions(fmax=1e-3), fmax=1e-3)
 
@@ -77,37 +68,6 @@ def test_saddles_join_two_minima_over_others_or_do_not(lj7):
     ends = [minima[0], minima[2]]
     assert joined(identity, ends, [saddle(0, 2)]) and joined(identity, ends, [saddle(1, 2), saddle(1, 0)])
     assert not joined(identity, ends, []) and not joined(identity, ends, [saddle(0, 0), saddle(0, 1)])
-
-
-@pytest.mark.slow
-def test_the_low_saddle_beside_turning_methyls_is_found():
-    """C5 to C7eq of alanine dipeptide by the shipped potential: the highest point of the path leads to the saddle of a methyl, and the way over is 0.05 eV lower."""
-    potential = load_calculator("so3krates.pt", dtype="float64")
-    start = read_structure(EXAMPLE)
-    surface, starts = Surface(start, batch_evaluator(potential)), []
-    for phi, psi in ((-155.0, 160.0), (-82.0, 72.0)):
-        atoms = start.copy()
-        for quartets, angle in zip(phi_psi(topology_of(start)), (phi, psi)):
-            atoms.set_dihedral(*quartets[0], angle, indices=beyond(start, *quartets[0][1:3]))
-        starts.append(atoms)
-    ends = dict(relax_batch(starts, surface.evaluate, BatchOptions("internal", fmax=0.005, steps=500)))
-    crossed = saddles_between(surface, Identity.of(start), ends[0].atoms.positions, ends[1].atoms.positions)
-    identity = Identity.of(start)
-    through = [s for s in crossed.saddles if not identity.same(*s.ends)]
-    assert len(through) == 1, crossed.reasons
-    assert ends[0].energy < through[0].energy < ends[0].energy + 0.04 and ends[1].energy < ends[0].energy - 0.03
-
-
-def beyond(atoms: Atoms, a: int, b: int) -> list[int]:
-    """Atoms on b's side of the bond a-b."""
-    bonds = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc).tolist()
-    found, waiting = {b}, [b]
-    while waiting:
-        here = waiting.pop()
-        near = {y for x, y in (*bonds, *[bond[::-1] for bond in bonds]) if x == here and y != a} - found
-        found |= near
-        waiting += near
-    return sorted(found)
 
 
 def test_a_path_needs_two_ends(plane):
