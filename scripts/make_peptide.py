@@ -30,6 +30,9 @@ SIDE_CHAINS = {
 BASINS = {"helix": (-63, -42), "sheet": (-120, 130), "ppii": (-75, 145), "c7": (-82, 72), "left": (57, 47)}  # phi, psi in degrees
 PHI = Chem.MolFromSmarts("[CX3](=O)[NX3][CX4][CX3](=O)")
 PSI = Chem.MolFromSmarts("[NX3][CX4][CX3](=O)[NX3]")
+OMEGA = Chem.MolFromSmarts("[CX4][CX3](=O)[NX3;!H2][CX4]")
+TWISTED = 1e6  # kcal/mol, on a conformer that is taken only where there is no other
+FLAT = 30.0  # degrees that a peptide bond may be turned from trans
 
 
 def peptide_smiles(sequence: str) -> str:
@@ -85,6 +88,13 @@ def set_backbone(molecule: Chem.Mol, conformer: int, angles: Sequence[tuple[floa
     return done
 
 
+def twisted(molecule: Chem.Mol, conformer: int) -> list[tuple[int, ...]]:
+    """Atoms of omega (CA C N CA) where a peptide bond is more than `FLAT` from trans; a ring that holds the nitrogen decides by itself."""
+    c = molecule.GetConformer(conformer)
+    omegas = [(a, b, n, d) for a, b, _, n, d in molecule.GetSubstructMatches(OMEGA) if not molecule.GetAtomWithIdx(n).IsInRing()]
+    return [atoms for atoms in omegas if abs(rdMolTransforms.GetDihedralDeg(c, *atoms)) < 180 - FLAT]
+
+
 def clean_up(molecule: Chem.Mol, conformer: int, held: Sequence[tuple[tuple[int, ...], float]] = (), steps: int = 2000, width: float = 5.0) -> float:
     """Minimise with MMFF94, torsions held within `width` degrees of their values; the energy in kcal/mol without the restraint."""
     properties = MMFFGetMoleculeProperties(molecule)
@@ -129,6 +139,14 @@ def build(sequence: str, basin: str = "ppii", seed: int = 1, tries: int = 20) ->
     for conformer in conformers(molecule, tries, seed):
         held = set_backbone(molecule, conformer, [BASINS[basin]] * len(backbone_torsions(molecule)))
         energy = clean_up(molecule, conformer, held)
+        bonds = twisted(molecule, conformer)
+        if bonds:  # the backbone has paid for its torsions with a peptide bond: these are held as well
+            for atoms in bonds:
+                rdMolTransforms.SetDihedralDeg(molecule.GetConformer(conformer), *atoms, 180.0)
+            set_backbone(molecule, conformer, [BASINS[basin]] * len(backbone_torsions(molecule)))
+            energy = clean_up(molecule, conformer, [*held, *((atoms, 180.0) for atoms in bonds)])
+        if twisted(molecule, conformer):
+            energy += TWISTED
         if energy < lowest:
             best, lowest = conformer, energy
     atoms = atoms_of(molecule, best)

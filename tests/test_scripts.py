@@ -87,6 +87,29 @@ def test_same_seed_gives_the_same_peptide(peptides):
     assert np.array_equal(first, second) and not np.allclose(first, other)
 
 
+def test_no_peptide_bond_pays_for_the_backbone(peptides, monkeypatch):
+    """Of twenty helices of fifteen residues the lowest had two bonds turned by 67 degrees: here the force field turns one on purpose."""
+    clean_up, calls = peptides.clean_up, []
+
+    def careless(molecule, conformer, held=(), **options):
+        energy = clean_up(molecule, conformer, held, **options)
+        if not calls:
+            a, c, _, n, d = molecule.GetSubstructMatches(peptides.OMEGA)[1]
+            peptides.rdMolTransforms.SetDihedralDeg(molecule.GetConformer(conformer), a, c, n, d, 110.0)
+            assert peptides.twisted(molecule, conformer) == [(a, c, n, d)]
+        calls.append(len(held))
+        return energy
+
+    monkeypatch.setattr(peptides, "clean_up", careless)
+    atoms = peptides.build("AAA", "helix", tries=1)
+    assert calls == [6, 7]  # phi and psi; then that bond too
+    molecule = peptides.with_hydrogens(peptides.peptide_smiles("AAA"))
+    made = peptides.Chem.Conformer(len(atoms))
+    for k, position in enumerate(atoms.positions.tolist()):
+        made.SetAtomPosition(k, position)
+    assert peptides.twisted(molecule, molecule.AddConformer(made)) == []
+
+
 def test_unknown_residue_is_refused(peptides, tmp_path):
     with pytest.raises(SystemExit, match="holds X; known one-letter codes: ACDEFGHIKLMNPQRSTVWY"):
         peptides.main(["AX", "--output", str(tmp_path / "out.xyz")])
