@@ -177,7 +177,8 @@ def test_list_of_molecules_is_sound(data):
 
 
 def generate(folder, *words):
-    return subprocess.run([sys.executable, str(SCRIPTS / "generate_training_data.py"), str(folder), "--quick", "--workers", "1", *words], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, str(SCRIPTS / "generate_training_data.py"), str(folder), "--quick", "--workers", "1", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_generated_data_agree_with_tblite_and_go_on_after_a_stop(data, tmp_path):
