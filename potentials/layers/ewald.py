@@ -13,6 +13,7 @@ P. P. Ewald, Ann. Phys. 369, 253 (1921); M. P. Allen, D. J. Tildesley, Computer 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -57,9 +58,7 @@ class DampedEwald(torch.nn.Module):
         """Energies of the atoms of one structure, (n,): charges (n,), positions (n, 3), cell (3, 3)."""
         k, weight, volume = self._waves(cell)
         potential = torch.zeros_like(q)
-        for part, w in zip(*(x.split(max(1, CHUNK // len(q))) for x in (k, weight)), strict=True):
-            phase = positions @ part.T  # (n, n_k)
-            cos, sin = torch.cos(phase), torch.sin(phase)
+        for _, w, cos, sin in _phases(positions, k, weight):
             potential = potential + cos @ (w * (q @ cos)) + sin @ (w * (q @ sin))
         own = 2 / (math.sqrt(math.pi) * self.sigma) * q + math.pi * self.sigma**2 / volume * q.sum()
         return 0.5 * COULOMB * q * (potential - own)
@@ -68,9 +67,7 @@ class DampedEwald(torch.nn.Module):
         """Forces on charges that do not change, (n, 3), eV/Å: minus the gradient of the sum of `energies`, written out."""
         k, weight, _ = self._waves(cell)
         field = torch.zeros_like(positions)
-        for part, w in zip(*(x.split(max(1, CHUNK // len(q))) for x in (k, weight)), strict=True):
-            phase = positions @ part.T  # (n, n_k)
-            cos, sin = torch.cos(phase), torch.sin(phase)
+        for part, w, cos, sin in _phases(positions, k, weight):
             field = field + (sin * (w * (q @ cos)) - cos * (w * (q @ sin))) @ part
         return COULOMB * q[:, None] * field
 
@@ -97,3 +94,10 @@ class DampedEwald(torch.nn.Module):
         upper = (n[:, 0] > 0) | ((n[:, 0] == 0) & ((n[:, 1] > 0) | ((n[:, 1] == 0) & (n[:, 2] > 0))))
         n = n[upper]
         return n[(2 * math.pi * n @ torch.linalg.inv(cell).T).norm(dim=1) <= k_max]
+
+
+def _phases(positions: Tensor, k: Tensor, weight: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Some waves at a time, (n_k, 3) and their weights (n_k,), with cosine and sine of their phase at each atom, (n, n_k)."""
+    for part, w in zip(*(x.split(max(1, CHUNK // len(positions))) for x in (k, weight)), strict=True):
+        phase = positions @ part.T
+        yield part, w, torch.cos(phase), torch.sin(phase)
