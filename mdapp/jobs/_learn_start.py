@@ -36,7 +36,7 @@ def starts_of(config: LearnConfig) -> list[Atoms]:
     ------
     StructureError : a file that cannot be read, or that holds a structure that cannot be used.
     """
-    from mdapp.jobs._relax_input import read_all
+    from mdapp.jobs._structures import read_all
 
     found = []
     for source in read_all(config.starts):

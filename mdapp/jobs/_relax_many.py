@@ -18,7 +18,7 @@ import numpy as np
 from mdapp.config import RelaxConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_NOT_CONVERGED, EXIT_STOPPED, StructureError, UserError
 from mdapp.jobs._relax_folder import LOCK, RelaxFolder
-from mdapp.jobs._relax_input import Source
+from mdapp.jobs._structures import Source
 from mdapp.jobs._relax_measures import bonds_changed, cell_relaxation, check_structure, moved
 from mdapp.jobs._relax_vibrations import judge
 from mdapp.screen import Screen

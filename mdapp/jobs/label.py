@@ -20,7 +20,7 @@ from mdapp.config.label import LabelConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_INPUT, EXIT_STOPPED, PotentialError, StructureError, UserError
 from mdapp.jobs._label_file import LabelFile
 from mdapp.jobs._label_work import Labelled, Recipe, Task
-from mdapp.jobs._relax_input import Source, read_all
+from mdapp.jobs._structures import Source, read_all
 from mdapp.screen import Screen, silent
 
 if TYPE_CHECKING:

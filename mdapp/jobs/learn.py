@@ -182,7 +182,7 @@ class _Loop:
 
     def _label(self, source: Path, target: Path) -> list[Atoms]:
         """The labels of a file of configurations; those that failed are left behind."""
-        from mdapp.jobs._relax_input import read_all
+        from mdapp.jobs._structures import read_all
         from mdapp.jobs.label import label_all
 
         config = LabelConfig((str(source),), self.config.calculator, output=str(target), workers=self.config.workers, resume=True)

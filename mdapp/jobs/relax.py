@@ -85,7 +85,7 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     """
     from mdapp.jobs._compute import device_for, set_threads
     from mdapp.jobs._potential import load
-    from mdapp.jobs._relax_input import read_all
+    from mdapp.jobs._structures import read_all
     from mdapp.jobs._relax_many import relax_many
     from mdapp.jobs._relax_measures import check_structure
     from mdapp.jobs._stopping import Stopping

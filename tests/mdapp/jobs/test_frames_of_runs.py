@@ -7,7 +7,7 @@ from ase.io import read
 
 from mdapp.cli import main
 from mdapp.config import RunConfig
-from mdapp.jobs._relax_input import read_all
+from mdapp.jobs._structures import read_all
 from mdapp.jobs.run import run
 
 

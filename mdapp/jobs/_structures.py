@@ -13,7 +13,6 @@ from mdapp.errors import StructureError
 if TYPE_CHECKING:
     from ase import Atoms
 
-TRAJECTORY = "trajectory.h5"
 _OF_MANY = re.compile(r"^The file holds \d+ structures; number ")
 
 
@@ -61,6 +60,7 @@ def read_all(words: tuple[str, ...], stride: int = 1) -> list[Source]:
 def _frames(file: str, stride: int) -> Iterator[Source]:
     from mdapp.structure import pdb, read_structure, xyz
     from mdapp.structure.read import clean, existing_file, format_of
+    from mdapp.trajectory.write import TRAJECTORY
 
     if Path(file).is_dir() or Path(file).name == TRAJECTORY:
         yield from _frames_of_run(file, stride)
