@@ -27,7 +27,7 @@ class Unwrapper:
         before = np.concatenate([self._wrapped[None], positions[:-1]])
         boxes = cells * self.pbc[:, None]
         steps = positions - before
-        images = np.rint(np.einsum("fnx,fxk->fnk", steps, np.linalg.pinv(boxes)))
-        path = self._path + np.cumsum(steps - np.einsum("fnk,fkx->fnx", images, boxes), axis=0)
+        images = np.rint(steps @ np.linalg.pinv(boxes))
+        path = self._path + np.cumsum(steps - images @ boxes, axis=0)
         self._wrapped, self._path = positions[-1], path[-1]
         return path

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import atomic_masses
 
-from mdapp.analysis.bonds import BondSeries, bond_lengths, bond_series
+from mdapp.analysis.bonds import BondSeries, bond_lengths
 from mdapp.analysis.chunks import Chunk, System, chunks_of
 from mdapp.analysis.dihedrals import Ramachandran, Torsions, backbone_torsions, torsion_deg
 from mdapp.analysis.rmsd import GyrationRadius, Rmsd, radius_of_gyration, rmsd, superpose
+from mdapp.analysis.stability import BondDeviationTally
 from mdapp.analysis.thermo import Thermo
 from mdapp.analysis.whole import make_whole, spanning_tree
 from mdapp.frame import Frame
@@ -68,7 +69,7 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: 
     selection, atoms = _selection(start, topology, torsions, molecules(len(start), bonds))
     cell = start.cell.array[None]
     reference = make_whole(start.positions[None], spanning_tree(len(start), bonds), cell, start.pbc)[0]
-    start_lengths = bond_lengths(start.positions[None], bonds, cell, start.pbc)[0]
+    deviation = BondDeviationTally(bond_lengths(start.positions[None], bonds, cell, start.pbc)[0], bonds)
     system = System(start.numbers, atomic_masses[start.numbers], start.positions, start.cell.array, np.array(start.pbc, dtype=bool), topology)
 
     reading = Reading(start, since_fs)
@@ -80,7 +81,7 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: 
             observables = also(chunk, torsions)
         row = {"time": chunk.time_ps, "phi": torsion_deg(whole, torsions.phi), "psi": torsion_deg(whole, torsions.psi)}
         if len(bonds):
-            row["lengths"] = bond_lengths(chunk.positions, bonds, chunk.cells, start.pbc)
+            deviation.add(chunk)
         if len(atoms) > 2:
             row["rmsd"] = rmsd(whole[:, atoms], reference[atoms])
             row["radius"] = radius_of_gyration(whole[:, atoms], chunk.system.masses[atoms])
@@ -114,7 +115,7 @@ def measure(frames: Iterable[Frame], start: Atoms, since_fs: float = 0.0, seen: 
         n_frames=len(time), time_ps=time, remarks=tuple(remarks),
         rmsd=Rmsd(time, found["rmsd"], selection, len(atoms)) if "rmsd" in found else None,
         gyration=GyrationRadius(time, found["radius"]) if "radius" in found else None,
-        bonds=bond_series(time, found["lengths"], start_lengths, bonds) if len(bonds) else None,
+        bonds=deviation.result() if len(bonds) else None,
         ramachandran=Ramachandran(time, torsions.residues, found["phi"], found["psi"]) if peptide else None)
 
 

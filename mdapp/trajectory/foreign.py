@@ -100,9 +100,9 @@ def _by_mdtraj(path: Path, stride: int, topology: str | Path | None) -> Iterator
         numbers = np.array([atom.element.atomic_number for atom in chunk.topology._atoms], dtype=np.int64)
         if not (numbers > 0).all():
             raise StructureError(f"{path}: the topology has atoms without element.")
+        cells = chunk.unitcell_vectors  # made anew at each look
         for i in range(chunk.n_frames):
-            periodic = chunk.unitcell_vectors is not None
-            atoms = Atoms(numbers=numbers, positions=chunk.xyz[i].astype(float) * 10, cell=chunk.unitcell_vectors[i] * 10 if periodic else None, pbc=periodic)
+            atoms = Atoms(numbers=numbers, positions=chunk.xyz[i].astype(float) * 10, cell=None if cells is None else cells[i] * 10, pbc=cells is not None)
             yield _frame(atoms, k * stride, path, time_fs=float(chunk.time[i]) * 1e3 if timed else 0.0)
             k += 1
     if cut := cut_off(path):
