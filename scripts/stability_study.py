@@ -6,11 +6,12 @@
 Each run is `mdapp run` with all guards, in a folder of its own under FOLDER. Called again, the script leaves finished runs as they are, goes on with interrupted
 ones, and lengthens finished ones where more time is asked for. A run has failed when a guard stopped it; one that reached its end, or the end of the time for
 the study, is censored. Structures that a potential does not know are left out by name. FOLDER/survival.csv has a line for each run, FOLDER/survival.png the curves
-and how far each run came; `--results` puts both into scripts/results too, in place of what stood there of the same potentials.
+and how far each run came; `--results` puts both into scripts/results too, in place of what stood there of the same runs, and of other weights of the same name.
 
 With `--slice` the runs take turns: each goes on for so long by the clock, then the next one, round after round, so that a study that is cut short at any moment knows
 something of every structure. `--wall-time` ends the study at a whole step, table and figure included. `--most 100` lets no run be longer than 100 atoms times
 ps: large structures run shorter. A PDB file does not state its charge: `--charge chignolin=-2`.
+`--heavy-hydrogens 3 --timestep 2` goes four times as far in a night.
 
 The units of the table are those of X. Fu et al., Trans. Mach. Learn. Res. (2023).
 """
@@ -21,6 +22,7 @@ import csv
 import json
 import sys
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -80,12 +82,13 @@ def one(trial: Trial, folder: Path, time_fs: float, wall_time: float | None = No
                          charge=trial.charge, output=str(folder), wall_time=wall_time, **options)).summary  # fmt: skip
 
 
-def row_of(trial: Trial, summary: dict[str, Any]) -> dict[str, Any]:
-    """A line of the table: times in ps, the drift in meV/atom/ps, bonds in Å off their length at the start."""
+def row_of(trial: Trial, folder: Path) -> dict[str, Any]:
+    """A line of the table, of the run in a folder: times in ps, the drift in meV/atom/ps, bonds in Å off their length at the start."""
+    summary, settings = json.loads((folder / "summary.json").read_text(encoding="utf-8")), tomllib.loads((folder / "run.toml").read_text(encoding="utf-8"))["run"]
     failure, deviation = summary["failure"] or {}, summary.get("bond_deviation") or {}
     atoms = " ".join(a.get("name", f"{a['element']}{a['index']}") for a in failure.get("atoms", [])[:NAMED_ATOMS])
     return {"potential": Path(trial.potential).stem, "structure": trial.structure.name, "atoms": summary["n_atoms"], "charge": summary["charge"],
-            "temperature_K": trial.temperature_K, "seed": trial.seed, "time_ps": failure.get("time_ps", summary["time_ps"]), "failed": int(bool(failure)),
+            "temperature_K": trial.temperature_K, "seed": trial.seed, "timestep_fs": settings["timestep"], "hydrogens_amu": settings.get("heavy_hydrogens", ""), "time_ps": failure.get("time_ps", summary["time_ps"]), "failed": int(bool(failure)),
             "cause": failure.get("monitor", ""), "at": atoms, "warned": " ".join(sorted(summary["warnings"])), "largest_bond_deviation_A": deviation.get("largest_A"),
             "first_beyond_0.5_A_ps": deviation.get("first_beyond_0.5_A_ps"), "drift_meV_atom_ps": summary.get("drift_meV_atom_ps"),
             "verdict": summary["verdict"], "potential_sha256": summary["potential_sha256"][:12], "reason": failure.get("reason", "")}  # fmt: skip
@@ -97,8 +100,13 @@ def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     with part.open("w", newline="", encoding="utf-8") as file:
         out = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         out.writeheader()
-        out.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+        out.writerows({k: word(v) for k, v in row.items()} for row in rows)
     return part.replace(path)
+
+
+def word(value: Any) -> str:
+    """As it stands in the table."""
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def say(rows: Sequence[dict[str, Any]]) -> None:
@@ -153,9 +161,8 @@ class Study:
     def all_turns(self, lengths_fs: dict[Trial, float]) -> None:
         """Round after round, until every run is at its end or the time is up. The table on the disk is that of the last turn, and knows of earlier calls."""
         for trial in lengths_fs:
-            path = self.output / trial.name / "summary.json"
-            if path.exists():
-                self.rows[trial] = row_of(trial, json.loads(path.read_text(encoding="utf-8")))
+            if (self.output / trial.name / "summary.json").exists():
+                self.rows[trial] = row_of(trial, self.output / trial.name)
         left = list(lengths_fs)
         while left:
             waiting = []
@@ -183,7 +190,7 @@ class Study:
             print(f"{trial.name}: left out. {error}", flush=True)
             self.rows.pop(trial, None)
             return True
-        self.rows[trial] = row_of(trial, summary)
+        self.rows[trial] = row_of(trial, self.output / trial.name)
         write(self.output / "survival.csv", list(self.rows.values()))
         ended = summary["exit_code"] != EXIT_STOPPED
         print(f"{trial.name}: {summary['verdict'] if ended else 'so far'} at {self.rows[trial]['time_ps']:.3g} ps {self.rows[trial]['reason']}", flush=True)
@@ -204,7 +211,7 @@ class Study:
 
 
 def keep(rows: list[dict[str, Any]], threads: int, device: str) -> None:
-    """Table and figure to scripts/results; what stood there of other potentials stays."""
+    """Table and figure to scripts/results; what stood there of other runs stays, but for those of other weights under the same name."""
     from _bench import RESULTS, environment
 
     RESULTS.mkdir(exist_ok=True)
@@ -213,9 +220,15 @@ def keep(rows: list[dict[str, Any]], threads: int, device: str) -> None:
     new, others = [{**where, **row} for row in rows], []
     if path.exists():
         with path.open(newline="") as file:
-            others = [{name: row.get(name, "") for name in new[0]} for row in csv.DictReader(file) if row["potential"] not in {r["potential"] for r in rows}]
+            others = [{name: row.get(name, "") for name in new[0]} for row in csv.DictReader(file) if not replaced(row, rows)]
     write(path, [*others, *new])
     draw([*others, *new], RESULTS / "survival.png")
+
+
+def replaced(old: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bool:
+    """Is a line of the table that of a run done again, or of other weights of the same name?"""
+    same, keys = [new for new in rows if new["potential"] == old["potential"]], ("structure", "temperature_K", "seed", "timestep_fs", "hydrogens_amu")
+    return any(new["potential_sha256"] != old["potential_sha256"] for new in same) or any(all(word(new[k]) == old.get(k, "") for k in keys) for new in same)
 
 
 def seconds(text: str) -> float:
@@ -235,6 +248,7 @@ def main() -> None:
     parser.add_argument("--slice", type=seconds, metavar="TIME", help="by the clock, after which the next run has its turn: 60, 2min")
     parser.add_argument("--wall-time", type=seconds, default=float("inf"), metavar="TIME", help="by the clock, for the whole study: 1800, 3h, 02:30:00")
     parser.add_argument("--timestep", type=float, default=0.5, help="fs")
+    parser.add_argument("--heavy-hydrogens", type=float, metavar="AMU", help="mass of hydrogens, taken from their heavy atoms")
     parser.add_argument("--every", type=int, default=100, help="steps between two frames")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -243,7 +257,8 @@ def main() -> None:
     parser.add_argument("--results", action="store_true", help="table and figure to scripts/results too")
     asked = parser.parse_args()
     time_fs = quantity(asked.time, "fs", "time")
-    options = {"timestep": asked.timestep, "every": asked.every, "device": asked.device, "threads": asked.threads, "compile": asked.compile}
+    options = {"timestep": asked.timestep, "every": asked.every, "device": asked.device, "threads": asked.threads, "compile": asked.compile,
+               "heavy_hydrogens": asked.heavy_hydrogens}  # fmt: skip
     asked.output.mkdir(parents=True, exist_ok=True)
     study = Study(asked.output, options, asked.slice, time.monotonic() + asked.wall_time)
     study.all_turns({trial: min(time_fs, 1000 * asked.most / len(atoms_of(trial.structure))) for trial in trials_of(asked)})

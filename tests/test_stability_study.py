@@ -83,6 +83,7 @@ def test_runs_take_turns_and_a_study_that_is_cut_knows_of_every_structure(monkey
                    "exit_code": 4 if failure else 0 if ended else 3, "why": "interrupted by the wall-time limit"}  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "summary.json").write_text(json.dumps(summary))
+        (folder / "run.toml").write_text("[run]\ntimestep = 0.5\n")
         return summary
 
     monkeypatch.setattr(stability_study, "one", turn)
@@ -117,18 +118,25 @@ def test_a_turn_ends_by_the_clock_and_the_next_goes_on():
     assert 0 < times[0] < times[1]
 
 
-def test_results_keep_other_potentials_and_replace_the_same_one(monkeypatch):
+def test_results_keep_other_runs_and_replace_the_same_one_and_older_weights(monkeypatch):
     import _bench
     import stability_study
 
     monkeypatch.setattr(_bench, "RESULTS", Path("results").resolve())
-    row = {"potential": "one", "structure": "a.xyz", "atoms": 3, "charge": 0, "temperature_K": 300.0, "seed": 1, "time_ps": 2.0, "failed": 0, "verdict": "sound"}
-    stability_study.keep([row, {**row, "structure": "b.xyz"}], 1, "cpu")
-    stability_study.keep([{**row, "potential": "two", "failed": 1}], 1, "cpu")
-    stability_study.keep([{**row, "time_ps": 7.0}], 1, "cpu")
-    with open("results/survival.csv", newline="") as file:
-        found = [(r["potential"], r["structure"], float(r["time_ps"]), r["failed"]) for r in csv.DictReader(file)]
-    assert found == [("two", "a.xyz", 2.0, "1"), ("one", "a.xyz", 7.0, "0")] and Path("results/survival.png").exists()
+    row = {"potential": "one", "structure": "a.xyz", "atoms": 3, "charge": 0, "temperature_K": 300.0, "seed": 1, "timestep_fs": 0.5, "hydrogens_amu": "", "time_ps": 2.0,
+           "failed": 0, "verdict": "sound", "potential_sha256": "aa"}  # fmt: skip
+
+    def kept(*rows):
+        stability_study.keep(list(rows), 1, "cpu")
+        with open("results/survival.csv", newline="") as file:
+            return [(r["potential"], r["structure"], float(r["timestep_fs"]), float(r["time_ps"])) for r in csv.DictReader(file)]
+
+    kept(row, {**row, "structure": "b.xyz"})
+    kept({**row, "potential": "two", "failed": 1, "potential_sha256": "bb"})
+    found = kept({**row, "time_ps": 7.0}, {**row, "timestep_fs": 2.0, "hydrogens_amu": 3.0, "time_ps": 9.0})
+    assert found == [("one", "b.xyz", 0.5, 2.0), ("two", "a.xyz", 0.5, 2.0), ("one", "a.xyz", 0.5, 7.0), ("one", "a.xyz", 2.0, 9.0)]
+    assert kept({**row, "potential_sha256": "cc"}) == [("two", "a.xyz", 0.5, 2.0), ("one", "a.xyz", 0.5, 2.0)], "of older weights nothing stays"
+    assert Path("results/survival.png").exists()
 
 
 def test_a_charge_for_a_structure_that_is_not_there_is_refused(monkeypatch):
