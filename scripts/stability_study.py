@@ -88,7 +88,8 @@ def row_of(trial: Trial, folder: Path) -> dict[str, Any]:
     failure, deviation = summary["failure"] or {}, summary.get("bond_deviation") or {}
     atoms = " ".join(a.get("name", f"{a['element']}{a['index']}") for a in failure.get("atoms", [])[:NAMED_ATOMS])
     return {"potential": Path(trial.potential).stem, "structure": trial.structure.name, "atoms": summary["n_atoms"], "charge": summary["charge"],
-            "temperature_K": trial.temperature_K, "seed": trial.seed, "timestep_fs": settings["timestep"], "hydrogens_amu": settings.get("heavy_hydrogens", ""), "time_ps": failure.get("time_ps", summary["time_ps"]), "failed": int(bool(failure)),
+            "temperature_K": trial.temperature_K, "seed": trial.seed, "timestep_fs": settings["timestep"], "hydrogens_amu": settings.get("heavy_hydrogens", ""),
+            "time_ps": failure.get("time_ps", summary["time_ps"]), "failed": int(bool(failure)),
             "cause": failure.get("monitor", ""), "at": atoms, "warned": " ".join(sorted(summary["warnings"])), "largest_bond_deviation_A": deviation.get("largest_A"),
             "first_beyond_0.5_A_ps": deviation.get("first_beyond_0.5_A_ps"), "drift_meV_atom_ps": summary.get("drift_meV_atom_ps"),
             "verdict": summary["verdict"], "potential_sha256": summary["potential_sha256"][:12], "reason": failure.get("reason", "")}  # fmt: skip
