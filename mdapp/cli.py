@@ -208,18 +208,19 @@ cli.add_command(click.Command("learn", callback=_from_file("learn", "loop"), sho
 @cli.command("potentials", short_help="List potentials, show the card of one, import or export one")
 @click.argument("name", required=False)
 @click.argument("more", nargs=-1)
-@click.option("-o", "--output", metavar="PATH", help="With import: the file to write, FORMAT.pt when not given. With export: the folder, FILE-FORMAT when not given.")
+@click.option("-o", "--output", metavar="PATH", help="With import and domain: the file to write, FORMAT.pt when not given. With export: the folder, FILE-FORMAT when not given.")
 @click.option("--format", "kind", metavar="FORMAT", help="With export: the format, for example n2p2.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
 def potentials(name: str | None, more: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, traceback: bool) -> int:
-    """List potentials, show the card of one, import published weights, or write one for another program.
+    """List potentials, show the card of one, import published weights, write one for another program, or keep its training domain.
 
     \b
     mdapp potentials                                          what is installed or shipped
     mdapp potentials so3krates.pt                             elements, units, level of theory, errors
     mdapp potentials import so3lr params.pkl -o so3lr.pt      published parameters as a potential file
     mdapp potentials export li.pt --format n2p2 -o li-n2p2    files of another program
+    mdapp potentials domain li.pt data/*.h5 -o known.pt       with what it was trained on, so that runs say what it never saw
 
     A file to import is read without running anything in it, and refused where that is not possible.
     """
@@ -227,10 +228,12 @@ def potentials(name: str | None, more: tuple[str, ...], output: str | None, kind
         return _job("potentials.send")(more, kind, output, as_json=as_json)
     if kind is not None:
         raise UserError(f"format = '{kind}' is for `mdapp potentials export`.")
+    if name == "domain":
+        return _job("domain.keep_domain")(more, output, as_json=as_json)
     if name == "import":
         return _job("potentials.bring")(more, output, as_json=as_json)
     if output is not None:
-        raise UserError(f"output = '{output}' is for `mdapp potentials import` and `export`; a card is printed, not written.")
+        raise UserError(f"output = '{output}' is for `mdapp potentials import`, `export` and `domain`; a card is printed, not written.")
     if more:
         raise UserError(f"mdapp potentials takes one name, got {1 + len(more)}: {' '.join([name or '', *more])}.")
     return _job("potentials.show")(name, as_json=as_json)

@@ -4,7 +4,7 @@
     python scripts/learning_curve.py CONFIG.toml --survival 1500 [--runs 4] [--ps 2]
 
 The same loop of `mdapp learn` with selection = "uncertain" and "random", once for each seed, judged on the same held-out frames, which neither has drawn: files,
-or frames of a hot trajectory of the potential that the loop begins from (--hot, K), with a seed of its own and labels of the config's calculator. Both begin
+or frames of dynamics of the config's calculator itself from the first structure (--hot, K), which no potential has had a hand in. Both begin
 with the same first labels. A row for each round in results/learning_curve.csv: error and spread, and how long the dynamics held in exploration; the row
 with 0 labels is the potential that the loop begins from. The loops go on round by round in turn; what was cut short goes on when the script is called again with
 the same folder. --survival asks how long dynamics at that temperature hold before and after, until a guard breaks them: results/learning_survival.csv.
@@ -21,51 +21,51 @@ from typing import Any
 import numpy as np
 from _bench import RESULTS, append_row, say_where, table
 from ase import Atoms
-from ase.io import read as read_frames
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read as read_structures
 from ase.io import write
+from mdapp.config import RunConfig
 from mdapp.config.learn import ExploreConfig, LearnConfig
+from mdapp.errors import EXIT_FINISHED
 from mdapp.jobs._learn_explore import explore
 from mdapp.jobs.learn import learn, read
+from mdapp.jobs.run import run
 from mdapp.plots.style import save
 from mdapp.plots.uncertainty import learning_rounds
 from mdapp.screen import Screen
 from mdapp.structure import read_structure
+from mdapp.trajectory import read_frames
 from potentials.calculator import load_calculator
 from potentials.checkpoint import fingerprint
 from potentials.words import file_of
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = ("labels", "forces_rmse_eV_A", "energy_mae_eV_atom", "held_out_spread_eV_A", "held_ps", "held_most_ps")
-HOT_STEPS, HOT_EVERY, HOT_SEED = 1600, 40, 777
+HOT_STEPS, HOT_EVERY, HOT_SEED = 2000, 40, 777
 
 
 def hot_frames(settings: LearnConfig, temperature_K: float, file: Path) -> Path:
-    """Labelled frames of a trajectory of the potential that the loop begins from; made once."""
+    """Labelled frames of dynamics by the labels' own calculator, the first fifth left out; made once."""
     if not file.exists():
-        how = ExploreConfig(temperature_K=temperature_K, steps=HOT_STEPS, every=HOT_EVERY)
-        asked = replace(settings, explore=how, seed=HOT_SEED, guard=("off",))
-        walks = explore(asked, [read_structure(s) for s in settings.starts], [Path(settings.begin_from or "")], file.parent, 0, lambda: False)
-        label = load_calculator(settings.calculator)
-        for atoms in walks.found:
-            atoms.calc = label
-            atoms.get_forces()
-            atoms.calc = _still(atoms)
+        made = run(RunConfig(structure=settings.starts[0], potential=(settings.calculator,), temperature=temperature_K, steps=HOT_STEPS, every=HOT_EVERY, seed=HOT_SEED,
+                             threads=settings.threads, output=str(file.with_suffix(""))))
+        if made.exit_code != EXIT_FINISHED:
+            raise SystemExit(f"The held-out dynamics ended early: {made.summary['why']}")
+        frames = []
+        for frame in read_frames(file.with_suffix("")):
+            if 5 * frame.step > HOT_STEPS:
+                frames.append(Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc))
+                frames[-1].calc = SinglePointCalculator(frames[-1], energy=frame.potential_energy, forces=frame.forces)
         part = file.with_suffix(".part")
-        write(part, walks.found, format="extxyz")
+        write(part, frames, format="extxyz")
         part.rename(file)
     return file
-
-
-def _still(atoms: Atoms) -> Any:
-    from ase.calculators.singlepoint import SinglePointCalculator
-
-    return SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
 
 
 def errors_of(word: str, file: str | Path) -> dict[str, float]:
     """Errors of one potential on labelled frames, in eV and Å."""
     calculator, forces, energies = load_calculator(word), [], []
-    for labelled in read_frames(file, ":", format="extxyz"):
+    for labelled in read_structures(file, ":", format="extxyz"):
         atoms = labelled.copy()
         atoms.calc = calculator
         forces.append((atoms.get_forces() - labelled.get_forces()).ravel())
@@ -85,17 +85,17 @@ def survival(settings: LearnConfig, folder: Path, seeds: list[int], temperature_
     done_file = folder / f"survival-{temperature_K:g}K.json"
     done = json.loads(done_file.read_text()) if done_file.exists() else {}
     start = read_structure(settings.starts[0])
-    for run in range(runs):
+    for k in range(runs):
         for name, files in potentials.items():
-            key = f"{name} {run}"
+            key = f"{name} {k}"
             if key not in done:
-                found = explore(replace(asked, seed=9000 + run), [start], [Path(f) for f in files], folder, 0, lambda: False)
+                found = explore(replace(asked, seed=9000 + k), [start], [Path(f) for f in files], folder, 0, lambda: False)
                 done[key] = {"held_ps": found.held_ps[0], "reason": (found.reasons or [""])[0]}
                 done_file.write_text(json.dumps(done, indent=1))
                 append_row("learning_survival", {"system": Path(settings.starts[0]).stem, "potential": name, "members": len(files), "temperature_K": temperature_K,
-                                                 "run": run, "held_ps": done[key]["held_ps"], "most_ps": ps, "reason": done[key]["reason"], **where})
+                                                 "run": k, "held_ps": done[key]["held_ps"], "most_ps": ps, "reason": done[key]["reason"], **where})
     rows = [[name, len(held), float(np.mean(held)), float(np.min(held)), sum(h < ps for h in held)] for name in potentials
-            for held in [[done[f"{name} {run}"]["held_ps"] for run in range(runs)]]]
+            for held in [[done[f"{name} {k}"]["held_ps"] for k in range(runs)]]]
     print(table(rows, ["potential", "runs", "held on average / ps", "shortest / ps", "broken"]))
 
 
@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("config", nargs="?", default=str(ROOT / "examples/learn_ethanol/learn.toml"))
     parser.add_argument("--held-out", nargs="+", default=[str(ROOT / "examples/train_so3krates/ethanol_gfn2_validation.extxyz")])
-    parser.add_argument("--hot", type=float, help="K; held-out frames of a hot trajectory in place of files")
+    parser.add_argument("--hot", type=float, help="K; held-out frames of the calculator's own dynamics in place of files")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--begin-from", help="in place of the config's")

@@ -15,6 +15,7 @@ from mdapp.jobs._charge import settle_charge
 from mdapp.jobs._compute import device_for, set_threads
 from mdapp.jobs._long_range import settle_long_range
 from mdapp.jobs._potential import LoadedPotential, file_hash, first_line, is_out_of_memory, load
+from mdapp.jobs._unknown import unknown_words
 from mdapp.minima.driver import SearchOptions, fitting_moves, with_scatter
 from mdapp.minima.engine import Engine
 from mdapp.minima.integrity import Integrity, Kept
@@ -94,6 +95,7 @@ def prepare(config: MinimaConfig, screen: Screen, *, resumed_from: Path | None =
             raise (PotentialError(finding.message) if finding.message.startswith(potential.title) else StructureError(f"{config.structure}: {finding.message}"))
         if finding.level == "warn":
             warnings.append(finding.message)
+    warnings += unknown_words(atoms, potential)
     for note in told:
         screen.say(f"note: {note}")
     bonds = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)

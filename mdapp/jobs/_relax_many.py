@@ -21,6 +21,7 @@ from mdapp.jobs._relax_folder import LOCK, RelaxFolder
 from mdapp.jobs._structures import Source
 from mdapp.jobs._relax_measures import bonds_changed, cell_relaxation, check_structure, moved
 from mdapp.jobs._relax_vibrations import judge
+from mdapp.jobs._unknown import unknown_words
 from mdapp.screen import Screen
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ def relax_many(config: RelaxConfig, sources: Sequence[Source], potential: Loaded
     from potentials.calculator import batch_evaluator
 
     sources = [_checked(source, config, potential, screen) for source in sources]
+    first = {str(source.atoms.symbols): source for source in reversed(sources) if source.atoms is not None}  # of each kind: conformers are told of once
+    for source in reversed(first.values()):
+        for warning in unknown_words(source.atoms, potential):  # type: ignore[arg-type]
+            screen.warn(f"{source.name}: {warning}")
     good = {k: source.atoms for k, source in enumerate(sources) if source.atoms is not None}
     if not good:
         raise StructureError(f"None of the {len(sources)} structures can be used. The first: {sources[0].problem}")

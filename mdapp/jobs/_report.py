@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("ase", "torch", "numpy", "scipy", "h5py", "mdtraj", "vesin")
 SHOWN_FROM = 5  # independent samples from which an error is shown
-DOUBTFUL_STARTS = ("relaxation of the start changed", "The start is strained")
+DOUBTFUL_STARTS = ("relaxation of the start changed", "The start is strained", "was trained on (")
 WATER = ("HOH", "WAT", "H2O", "SOL", "TIP3", "TIP")
 
 

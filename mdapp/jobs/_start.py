@@ -25,6 +25,7 @@ from mdapp.jobs._plugins import ensemble_of, guards_of
 from mdapp.jobs._memory import out_of_memory_words
 from mdapp.jobs._potential import LoadedPotential, file_hash, first_line, is_out_of_memory, load, settle_promises
 from mdapp.jobs._strain import strain_words
+from mdapp.jobs._unknown import unknown_words
 from mdapp.screen import Screen
 from mdapp.structure import Finding, check_start, check_time_step, read_structure
 from mdapp.topology import find_bonds, topology_of
@@ -110,7 +111,7 @@ def prepare(config: RunConfig, screen: Screen, should_stop: Callable[[], bool] =
     if force > STRAINED and resumed_from is None:
         _ease(start, screen, should_stop)
     if resumed_from is None:
-        start.warnings += strain_words(start)
+        start.warnings += (*strain_words(start), *unknown_words(start.atoms, potential))
     tie(start.atoms, config, bonds, start.bonds)
     return start
 

@@ -54,6 +54,7 @@ def card_of(name: str) -> dict[str, Any]:
         "provides": list(potential.provides), "conservative": potential.conservative, "equivariant": potential.equivariant,
         "net_force_zero": potential.net_force_zero,
         "charge": _charge_words(potential), "long_range": _long_range_words(potential),
+        "training_domain": "" if getattr(getattr(potential.calculator, "potential", None), "domain", None) is None else "kept: a structure outside it is told of",
         "level_of_theory": getattr(card, "level_of_theory", "not stated"), "energy_zero": getattr(card, "energy_zero", "not stated"),
         "description": getattr(card, "description", ""), "licence": getattr(card, "licence", ""), "parameters": _n_parameters(potential.calculator),
         "training": measured(getattr(card, "training", {}) or {}), "data_sha256": getattr(card, "data_hash", ""),
@@ -91,7 +92,7 @@ def bring(words: tuple[str, ...], output: str | None, *, as_json: bool = False) 
     kind, source = words
     if kind not in known:
         raise UserError(f"import format '{kind}' is unknown{nearest(kind, known)}; known: {', '.join(known)}.")
-    target = _new_file(Path(output or f"{kind}.pt"))
+    target = new_file(output or f"{kind}.pt")
     with translated(source):
         potential = imports.get(kind)(source)
     try:
@@ -134,7 +135,7 @@ def send(words: tuple[str, ...], kind: str | None, output: str | None, *, as_jso
         raise UserError(f"mdapp potentials export takes one potential file and a --format, got {what}; known formats: {', '.join(known)}.")
     if kind not in known:
         raise UserError(f"export format '{kind}' is unknown{nearest(kind, known)}; known: {', '.join(known)}.")
-    target = _new_file(Path(output or f"{Path(words[0]).stem}-{kind}"), "folder")
+    target = new_file(output or f"{Path(words[0]).stem}-{kind}", "folder")
     with translated(words[0]):
         potential = load_potential(words[0])
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
@@ -152,8 +153,14 @@ def send(words: tuple[str, ...], kind: str | None, output: str | None, *, as_jso
     return EXIT_FINISHED
 
 
-def _new_file(path: Path, kind: str = "file") -> Path:
-    """The path, if a file or a folder can be made there."""
+def new_file(given: str | Path, kind: str = "file") -> Path:
+    """The path, if a file or a folder can be made there.
+
+    Raises
+    ------
+    OutputError : it is there already, or has no place to be.
+    """
+    path = Path(given)
     if path.is_dir() and kind == "file":
         raise OutputError(f"output = '{path}' is a folder. Name the file to write, for example {path / 'potential.pt'}.")
     if path.exists() or path.is_symlink():

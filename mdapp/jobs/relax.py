@@ -89,6 +89,7 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     from mdapp.jobs._relax_many import relax_many
     from mdapp.jobs._relax_measures import check_structure
     from mdapp.jobs._stopping import Stopping
+    from mdapp.jobs._unknown import unknown_words
 
     screen = screen or silent()
     sources = read_all(config.structure, config.stride)
@@ -109,6 +110,8 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     source, atoms = sources[0].file, sources[0].atoms
     assert target is not None and atoms is not None
     check_structure(config, source, atoms, potential, screen)
+    for warning in unknown_words(atoms, potential):
+        screen.warn(f"{source}: {warning}")
     _header(config, source, atoms, target, potential, screen)
     with Stopping(target.parent / "STOP", None) as stop:
         atoms.calc = potential.calculator

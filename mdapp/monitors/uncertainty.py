@@ -3,16 +3,22 @@
 A calculator that knows puts into its `results`, with every evaluation: `forces_spread` (n_atoms,), the standard deviation of the members' forces on each atom in eV/Å;
 `domain_distance` (n_atoms,), how far the surroundings of each atom are from those of the training set, 1 at its edge; `energy_spread`, a number in eV, which is
 stored and not judged. Where it gives none of them this guard has nothing to say.
+
+An atom that begins outside the training set, a group that the potential never saw, is told of before the first step. From there on it is judged by how much
+farther it goes: its edge is that much wider, so that the run is not stopped for what was known when it began.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mdapp.frame import Frame, named
-from mdapp.monitors._base import OK, Memoryless, Verdict, require_rising
+from mdapp.monitors._base import OK, Verdict, require_rising
 from mdapp.monitors._registry import monitors
+
+ROOM = 1.25  # an atom's own edge over its distance at the start, which thermal motion changes by a fifth
 
 
 @monitors.register("uncertainty")
@@ -30,30 +36,40 @@ class UncertaintyGuard:
         require_rising("warn_domain_distance", self.warn_domain_distance, "stop_domain_distance", self.stop_domain_distance)
 
     def begin(self, start: Frame, bonds: np.ndarray) -> UncertaintyWatch:
-        return UncertaintyWatch(self)
+        return UncertaintyWatch(self, start)
 
 
-class UncertaintyWatch(Memoryless):
+class UncertaintyWatch:
     monitor = "uncertainty"
 
-    def __init__(self, guard: UncertaintyGuard):
+    def __init__(self, guard: UncertaintyGuard, start: Frame):
         self.guard = guard
+        begun = start.extras.get("domain_distance")
+        self.edges = np.ones(len(start.numbers)) if begun is None else np.fmax(1.0, ROOM * np.asarray(begun, float))  # of each atom, 1 for what is known
 
     def look(self, frame: Frame) -> Verdict:
         g = self.guard
         spread = self._judge(frame, "forces_spread", g.warn_spread_eV_per_A, g.stop_spread_eV_per_A, "the committee disagrees by {:.2g} eV/Å on the force of {}")
         if spread.level == "stop":
             return spread
-        far = self._judge(frame, "domain_distance", g.warn_domain_distance, g.stop_domain_distance, "{1} is outside the training set, {0:.2g} times as far as its edge")
+        far = self._judge(frame, "domain_distance", g.warn_domain_distance, g.stop_domain_distance, "{1} is outside the training set, {0:.2g} times as far as its edge",
+                          self.edges)
         return far if far.level == "stop" or spread.level == "ok" else spread
 
-    def _judge(self, frame: Frame, name: str, warn: float, stop: float, sentence: str) -> Verdict:
+    def _judge(self, frame: Frame, name: str, warn: float, stop: float, sentence: str, edges: np.ndarray | None = None) -> Verdict:
         values = frame.extras.get(name)
         if values is None or not np.size(values):
             return OK
-        atom = int(np.argmax(values))  # a NaN counts as the largest
-        value = float(np.ravel(values)[atom])
+        edges = np.ones(np.size(values)) if edges is None else edges
+        atom = int(np.argmax(np.ravel(values) / edges))  # a NaN counts as the largest
+        value, warn, stop = float(np.ravel(values)[atom]), warn * float(edges[atom]), stop * float(edges[atom])
         if value <= warn:
             return OK
         level, limit = ("warn", warn) if value <= stop else ("stop", stop)
-        return Verdict(level, self.monitor, f"{sentence.format(value, named(frame.numbers, [atom]))}, limit {limit:g}", (atom,), value, limit, name)
+        return Verdict(level, self.monitor, f"{sentence.format(value, named(frame.numbers, [atom]))}, limit {limit:.3g}", (atom,), value, limit, name)
+
+    def state(self) -> dict[str, Any]:
+        return {"edges": self.edges.copy()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.edges = np.array(state.get("edges", self.edges), float)  # an older run kept none

@@ -45,7 +45,7 @@ from potentials.uncertainty import domain_of
 log = logging.getLogger(__name__)
 
 MAX_SKIPPED_IN_A_ROW = 50
-DOMAIN_FRAMES = 1000  # of the training set, at most, from which its domain is made
+DOMAIN_FRAMES = 4000  # of the training set, at most, from which its domain is made
 Seen = Callable[[np.ndarray, Batch, Prediction], None]
 
 

@@ -246,6 +246,19 @@ def test_what_the_potential_doubts_is_named(name, value, level):
     assert verdict.level == level and (level == "ok" or verdict.atoms == (7,))
 
 
+@pytest.mark.parametrize("begun_at, now, level", [(1.9, 2.2, "ok"), (1.9, 2.5, "warn"), (1.9, 4.7, "warn"), (1.9, 4.8, "stop"), (0.5, 1.1, "warn"), (0.5, 2.1, "stop")])
+def test_an_atom_that_begins_outside_the_training_set_is_judged_by_how_much_farther_it_goes(begun_at, now, level):
+    """It was told of before the first step. Its own edge lies at 1.25 of its start, also after a restart at another moment; those of others stay where they are."""
+    start, _ = begun("uncertainty", atoms_of(ALANINE))
+    far = lambda value: replace(start, extras={"domain_distance": np.where(np.arange(13) == 7, value, 0.1)})
+    guard = monitors.get("uncertainty")()
+    watch, resumed = guard.begin(far(begun_at), np.zeros((0, 2), int)), guard.begin(far(now), np.zeros((0, 2), int))
+    resumed.restore(watch.state())
+    for one in (watch, resumed):
+        assert one.look(far(now)).level == level
+        assert one.look(replace(start, extras={"domain_distance": np.full(13, 2.1)})).level == "stop", "the others are known"
+
+
 def test_the_doubts_of_a_calculator_reach_the_guard():
     from mdapp.dynamics import draw_momenta, ensembles
     from mdapp.simulation import ASEStepper, simulate
