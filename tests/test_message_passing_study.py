@@ -12,16 +12,16 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import _lammps_runs  # noqa: E402
 import _message_passing_checks as checks  # noqa: E402
-import message_passing_study as study  # noqa: E402
+import _message_passing_models as models  # noqa: E402
 
 from potentials.architectures.message_passing import Config, MessagePassing  # noqa: E402
 from potentials.training.config import TrainConfig  # noqa: E402
 from potentials.typed import from_mapping  # noqa: E402
 
 
-@pytest.mark.parametrize("name", study.MODELS)
+@pytest.mark.parametrize("name", models.MODELS)
 def test_every_model_is_a_training_that_can_begin(name, tmp_path):
-    config = from_mapping(TrainConfig, study.settings_of(name, tmp_path, 0.5), name)
+    config = from_mapping(TrainConfig, models.settings_of(name, tmp_path, 0.5), name)
     assert config.output == str(tmp_path / name)
     if config.fine_tune is None:
         potential = MessagePassing(from_mapping(Config, config.potential.config, name))
@@ -30,7 +30,7 @@ def test_every_model_is_a_training_that_can_begin(name, tmp_path):
 
 
 def test_changes_are_merged_into_tables_and_none_takes_away():
-    assert study.merged({"a": 1, "b": {"c": 2, "d": 3}, "e": 4}, {"b": {"c": 5}, "e": None}) == {"a": 1, "b": {"c": 5, "d": 3}}
+    assert models.merged({"a": 1, "b": {"c": 2, "d": 3}, "e": 4}, {"b": {"c": 5}, "e": None}) == {"a": 1, "b": {"c": 5, "d": 3}}
 
 
 def small(head):
