@@ -26,6 +26,7 @@ from potentials.runtime import code_cache
 from potentials.runtime.tracing import trace_of
 
 Function = Callable[..., tuple[Tensor, ...]]
+HEARD = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))  # whose handlers may raise
 
 
 def compiled(function: Function, example: Sequence[Tensor], varying: Sequence[str | None], file: Path) -> Callable[..., list[Tensor]]:
@@ -72,19 +73,37 @@ def _made_in_a_child(function: Function, example: Sequence[Tensor], varying: Seq
     if not hasattr(os, "fork") or threading.current_thread() is not threading.main_thread() or torch.cuda.is_initialized():
         return False
     threads = torch.get_num_threads()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python's, of a fork beside threads; the child has but the one
-        child = os.fork()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)  # a fork takes a while, and an exception at its end would lose the child's number
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's, of a fork beside threads; the child has but the one
+            child = os.fork()
+    except OSError:  # no memory or no number for one more
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return False
     if child == 0:
         _make_and_leave(function, example, varying, file, threads)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     except BaseException:
-        for end in (os.killpg, os.kill):  # its C++ compiler with it, once it has a group
-            with suppress(ProcessLookupError):
-                end(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        _put_an_end_to(child)
         raise
+
+
+def _put_an_end_to(child: int) -> None:
+    """Kill it and wait for its end. What interrupts it again meanwhile, as a handler may until it is heard, does not leave it half done."""
+    while True:
+        try:
+            for end in (os.killpg, os.kill):  # its C++ compiler with it, once it has a group
+                with suppress(ProcessLookupError):
+                    end(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return
+        except ChildProcessError:  # waited for already
+            return
+        except BaseException:
+            continue
 
 
 def _make_and_leave(function: Function, example: Sequence[Tensor], varying: Sequence[str | None], file: Path, threads: int) -> None:
@@ -93,8 +112,9 @@ def _make_and_leave(function: Function, example: Sequence[Tensor], varying: Sequ
     try:
         os.setsid()
         _die_with_the_parent()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in HEARD:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         torch.set_num_threads(1)
         from torch._inductor import config
 

@@ -1,6 +1,7 @@
 """Code is compiled once and found again by those to whom it belongs, and by nobody else."""
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -93,6 +94,36 @@ def _runs(process):
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_parent_that_is_interrupted_again_and_again_leaves_no_child(cache, monkeypatch, tmp_path):
+    """As a stop does until it is heard: also while the child is being ended."""
+    class Enough(BaseException):
+        pass
+
+    def interrupt(number, frame):
+        while frame is not None:
+            if frame.f_code.co_name in ("_made_in_a_child", "_put_an_end_to"):
+                raise Enough
+            frame = frame.f_back
+
+    told = tmp_path / "child"
+    monkeypatch.setattr(ahead_of_time, "_make", lambda *a: (told.write_text(str(os.getpid())), time.sleep(60)))
+    monkeypatch.setattr(ahead_of_time, "HEARD", (*ahead_of_time.HEARD, signal.SIGALRM))
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for k in range(10):
+            signal.setitimer(signal.ITIMER_REAL, 0.002 * (k + 1), 0.002)
+            with pytest.raises(Enough):
+                ahead_of_time._made_in_a_child(None, (), (), Path("code"))
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert not told.exists() or not Path("/proc", told.read_text()).exists()
+            with pytest.raises(ChildProcessError):
+                os.waitpid(-1, os.WNOHANG)  # no child is left to be waited for
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @needs_compiler
