@@ -5,16 +5,20 @@ by more than its own uncertainty, and a mean of too few independent samples is n
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mdapp.analysis.bonds import BROKEN_A, BondSeries
 from mdapp.analysis.statistics import Drift, Mean
+from mdapp.quantities import shown_time
 
 JUDGED_FS, JUDGED_FRAMES = 1000.0, 10
 FLOW_FS = 200.0  # from motion to bonds and back
-SOUND, SUSPECT, BROKEN, UNKNOWN = "sound", "suspect", "broken", "not judged"
+SOUND, SUSPECT, BROKEN, SHORT, UNKNOWN = "sound", "suspect", "broken", "too short", "not judged"
+DOUBTFUL_STARTS = ("relaxation of the start changed", "The start is strained", "was trained on (")
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ def relaxations_of(length_fs: float, method: str, friction_per_ps: float, thermo
 class Judgement:
     """A word and its reasons."""
 
-    word: str  # one of sound, suspect, broken, not judged
-    reasons: tuple[str, ...]  # why it is suspect or broken
+    word: str  # one of sound, suspect, broken, too short, not judged
+    reasons: tuple[str, ...]  # why it is suspect, broken or too short
     checked: tuple[str, ...]  # what was looked at and found in order
 
     @property
@@ -61,6 +65,7 @@ class Judgement:
 def judge(
     *, drift: Drift | None = None, temperature: Mean | None = None, target_K: float | None = None, bonds: BondSeries | None = None,
     stopped_by: str | None = None, warnings: dict[str, int] | None = None, limits: Limits = Limits(), relaxations: float | None = None,
+    doubts: Sequence[str] = (), length_fs: float | None = None,
 ) -> Judgement:
     """Judge a trajectory by whatever is known of it.
 
@@ -74,6 +79,8 @@ def judge(
     relaxations : length of the record in relaxation times of its thermostat, None where that is not known. A run that starts from a minimum
         gives half of its heat away at once, and is cold until the thermostat has made up for it. The error of `temperature` should know of them too
         (`statistics.sound_mean`); where they are not known, a mean of few independent samples is not judged.
+    doubts : what casts doubt on all that follows, of `doubts_of`.
+    length_fs : of a run; one that is shorter than `JUDGED_FS` and gives no reason for doubt is too short to be called sound. None where it is not known.
     """
     broken: list[str] = []
     suspect: list[str] = []
@@ -82,6 +89,7 @@ def judge(
         broken.append(f"a guard stopped the run: {stopped_by.rstrip('.')}")
     for guard, count in (warnings or {}).items():
         suspect.append(f"guard {guard} warned {count} time{'s' if count != 1 else ''}")
+    suspect += doubts
     _judge_drift(drift, limits, broken, suspect, checked)
     long_enough = temperature is not None and temperature.reliable if relaxations is None else relaxations >= limits.relaxations
     if long_enough:
@@ -89,7 +97,20 @@ def judge(
     _judge_bonds(bonds, broken, suspect, checked)
     if broken or suspect:
         return Judgement(BROKEN if broken else SUSPECT, (*broken, *suspect), tuple(checked))
+    if length_fs is not None and length_fs < JUDGED_FS:
+        return Judgement(SHORT, (f"{shown_time(length_fs)} {'is' if length_fs == 1 else 'are'} too short to tell whether it is sound",), tuple(checked))
     return Judgement(SOUND if checked else UNKNOWN, (), tuple(checked))
+
+
+def doubts_of(start_warnings: Sequence[str], rewinds: Sequence[dict[str, Any]] = ()) -> list[str]:
+    """Reasons to call a run suspect that lie in how it began and went: of what was said of the start, that which casts doubt on all that follows; and its
+    returns to an earlier moment.
+    """
+    found = []
+    if rewinds:
+        monitors = ", ".join(dict.fromkeys(str(entry.get("monitor", "?")) for entry in rewinds))
+        found.append(f"it was rewound {len(rewinds)} time{'s' if len(rewinds) != 1 else ''} (guard {monitors})")
+    return found + [warning.split(". ")[0].rstrip(".") for warning in start_warnings if any(words in warning for words in DOUBTFUL_STARTS)]
 
 
 def _judge_drift(drift: Drift | None, limits: Limits, broken: list[str], suspect: list[str], checked: list[str]) -> None:

@@ -23,7 +23,7 @@ from mdapp.jobs._whole_folder import whole_folder
 if TYPE_CHECKING:
     from mdapp.jobs.analyse import Report
 
-WORST_FIRST = ("broken", "suspect", "not judged", "sound")
+WORST_FIRST = ("broken", "suspect", "too short", "not judged", "sound")
 SHOWN = {"T_K": ("T", "K"), "E_pot_eV": ("E_pot", "eV"), "P_bar": ("P", "bar"), "rmsd_A": ("RMSD", "Å"), "radius_of_gyration_A": ("Rg", "Å")}
 FAR = 4.0  # standard deviations of a run's mean from the others' beyond which they disagree
 RARE = ("basins", "secondary_structure", "hydrogen_bonds")  # what a run does not list it has not seen: 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mdapp import version
 from mdapp.analysis.statistics import Drift, Mean
-from mdapp.analysis.verdict import JUDGED_FS, judge, relaxations_of, shows_drift
+from mdapp.analysis.verdict import SHORT, doubts_of, judge, relaxations_of, shows_drift
 from mdapp.config import RunConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_GUARD, EXIT_STOPPED
 from mdapp.jobs._charge import charge_words, state_words
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PACKAGES = ("ase", "torch", "numpy", "scipy", "h5py", "mdtraj", "vesin")
 SHOWN_FROM = 5  # independent samples from which an error is shown
-DOUBTFUL_STARTS = ("relaxation of the start changed", "The start is strained", "was trained on (")
 WATER = ("HOH", "WAT", "H2O", "SOL", "TIP3", "TIP")
 
 
@@ -181,16 +180,11 @@ def ending(outcome: Outcome, config: RunConfig, reason: str | None, numbers: Num
     target = None if config.ensemble == "nve" or config.schedule is not None else config.temperature
     relaxations = relaxations_of(length_fs, config.method, config.friction, config.thermostat_time)
     judgement = judge(drift=numbers.drift if numbers.long_enough else None, temperature=numbers.temperature, target_K=target, warnings=warnings,
-                      relaxations=relaxations)
-    doubts = list(judgement.reasons)
-    if rewinds:
-        monitors = ", ".join(dict.fromkeys(str(entry["monitor"]) for entry in rewinds))
-        doubts.append(f"it was rewound {len(rewinds)} time{'s' if len(rewinds) != 1 else ''} (guard {monitors})")
-    doubts += [warning.split(". ")[0].rstrip(".") for warning in start_warnings if any(words in warning for words in DOUBTFUL_STARTS)]
-    if doubts:
-        word, said = "suspect", f", but {'; '.join(doubts)}."
-    elif length_fs < JUDGED_FS:
-        word, said = "too short", f", no guard raised an alarm; {shown_time(length_fs)} {'is' if length_fs == 1 else 'are'} too short to tell whether it is sound."
+                      relaxations=relaxations, doubts=doubts_of(start_warnings, rewinds), length_fs=length_fs)
+    if judgement.word == SHORT:
+        word, said = SHORT, f", no guard raised an alarm; {judgement.sentence}"
+    elif judgement.reasons:
+        word, said = "suspect", f", but {judgement.sentence}"
     else:
         word, said = "sound", ", no guard raised an alarm" + ("." if numbers.long_enough else "; too few frames to judge a drift.")
     if outcome.reason == "finished":

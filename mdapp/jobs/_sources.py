@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdapp.analysis.thermo import Thermo, thermo_of_columns
-from mdapp.analysis.verdict import relaxations_of
+from mdapp.analysis.verdict import doubts_of, relaxations_of
 from mdapp.errors import EXIT_GUARD, RunFolderError, StructureError
 from mdapp.frame import Frame
 
@@ -39,6 +39,7 @@ class Source:
     relaxations: float | None = None  # length of the run in relaxation times of its thermostat
     stopped_by: str | None = None  # what the guard said that stopped the run
     warnings: dict[str, int] | None = None  # how often each guard raised an alarm without stopping the run
+    doubts: tuple[str, ...] = ()  # of the start and of rewinds, as the run had them
     settings_text: str = ""  # run.toml
     remarks: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)  # [run] of run.toml
@@ -113,8 +114,15 @@ def _run(word: str, folder: Path) -> Source:
         target_bar=float(asked["pressure"]) if asked.get("ensemble") == "npt" and _is_number(asked.get("pressure")) else None,
         relaxations=_relaxations(asked, series.columns.get("time_fs")),
         stopped_by=str(summary.get("why") or "no reason was written down") if stopped and summary else None, warnings=dict(alarms),
+        doubts=tuple(doubts_of(_listed(summary, "start_warnings", str), _listed(summary, "rewinds", dict))),
         settings_text=run.config.read_text(encoding="utf-8", errors="replace") if run.config.exists() else "", remarks=tuple(remarks),
         settings=asked, events=tuple(every), n_frames=len(series.columns["step"]))
+
+
+def _listed(summary: dict[str, Any] | None, name: str, kind: type) -> list[Any]:
+    """Entries of a list in a summary that anybody may have written."""
+    found = (summary or {}).get(name)
+    return [entry for entry in found if isinstance(entry, kind)] if isinstance(found, list) else []
 
 
 def _file(word: str, path: Path, topology: str | None, elements: Sequence[str], frame_fs: float | None) -> Source:

@@ -134,7 +134,8 @@ def _analyse_one(config: AnalyseConfig, source: Source, reference: Source | None
     drift = thermo.drift_meV()
     means = _means(thermo, source)
     judgement = judge(drift=drift if shows_drift(thermo.time_fs) else None, temperature=means.get("T_K"), target_K=source.target_K,
-                      bonds=measured.bonds if measured.n_frames > 1 else None, stopped_by=source.stopped_by, warnings=source.warnings, relaxations=source.relaxations)
+                      bonds=measured.bonds if measured.n_frames > 1 else None, stopped_by=source.stopped_by, warnings=source.warnings, relaxations=source.relaxations,
+                      doubts=source.doubts, length_fs=1000 * float(measured.time_ps[-1]) if source.folder is not None else None)
     rows = _rows(measured, thermo, drift, means, source)
     found = Findings(source, thermo, measured, means, judgement, tuple(rows), tuple(remarks), beside, basins)
     summary = _summary(found, drift)

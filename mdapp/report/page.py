@@ -15,7 +15,7 @@ from pathlib import Path
 from mdapp.report.scene import Scene
 
 SHORT = 16  # letters of a label that stays in one line
-_COLOURS = {"sound": "#00785a", "suspect": "#a86a00", "broken": "#b23c00"}
+_COLOURS = {"sound": "#00785a", "suspect": "#a86a00", "too short": "#a86a00", "broken": "#b23c00"}
 _VIEWER_NOTE = "3D view: 3Dmol.js, N. Rego and D. Koes, Bioinformatics 31, 1322 (2015), BSD-3-Clause licence."
 
 

@@ -67,6 +67,17 @@ def test_a_healthy_run_is_sound_and_its_numbers_are_right(here):
     assert s["bonds"] == {"n_bonds": 5, "broken_frames": 0, "worst_A": pytest.approx(0.15, abs=0.1)}
 
 
+@pytest.mark.parametrize("summary, n, word, reason", [
+    ({}, N, "sound", ""), ({}, 30, "too short", "290 fs are too short to tell"),
+    ({"start_warnings": ["S7 is outside what a.pt was trained on (2.4 times as far as the edge): forces are guesses. Take another."]}, N, "suspect", "S7 is outside what a.pt"),
+    ({"start_warnings": ["The file states a total charge of +1 e; --charge 0 overrides it."]}, N, "sound", ""),
+    ({"rewinds": [{"monitor": "temperature", "step": 3}]}, N, "suspect", "it was rewound 1 time (guard temperature)"),
+    ({"start_warnings": "a word", "rewinds": [7]}, N, "sound", "")])  # fmt: skip
+def test_a_report_doubts_what_the_run_doubted_of_itself(here, summary, n, word, reason):
+    found = analyse(AnalyseConfig(run=make_run(here / "run", n=n, summary={"verdict": "sound", "exit_code": 0, **summary}), plots=False)).reports[0].judgement
+    assert found.word == word and reason in found.sentence
+
+
 def test_every_figure_has_its_numbers_beside_it(here):
     analyse(AnalyseConfig(run=make_run(here / "run", n=30)))
     files = {f.name for f in (here / "run" / "report").iterdir()}
@@ -77,7 +88,7 @@ def test_every_figure_has_its_numbers_beside_it(here):
     theirs = list(csv.DictReader((here / "run" / "thermo.csv").read_text().splitlines()))
     assert [float(row["T_K"]) for row in ours] == pytest.approx([float(row["T_K"]) for row in theirs])
     page = (here / "run" / "report" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 8 and "<strong>sound</strong>" in page and "temperature = 300.0" in page
+    assert page.count("data:image/png;base64,") == 8 and "<strong>too short</strong>" in page and "temperature = 300.0" in page
 
 
 @pytest.mark.parametrize("doctored, word, reason", [
