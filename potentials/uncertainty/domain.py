@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -60,11 +61,25 @@ class Domain:
         numbers : (n_atoms,) atomic numbers.
         """
         found = torch.full((len(numbers),), torch.inf, dtype=torch.float64, device=features.device)
-        for k, z in enumerate(self.numbers.tolist()):
-            chosen = torch.nonzero(numbers == z)[:, 0]
-            mean, whitening = (x[k].to(features.device).double() for x in (self.mean, self.whitening))
-            found[chosen] = ((features.index_select(0, chosen).double() - mean) @ whitening).norm(dim=1) / float(self.edge[k])
+        order, counts = self._sorted(numbers)
+        parts = features.index_select(0, order).double().split(counts)
+        lengths = [((part - mean.to(part.device)) @ scaled.to(part.device)).norm(dim=1) for part, (mean, scaled) in zip(parts, self._scaled) if len(part)]
+        if lengths:
+            found[order] = torch.cat(lengths)
         return found
+
+    @cached_property
+    def _scaled(self) -> list[tuple[Tensor, Tensor]]:
+        """Mean and whitening over the edge of each element, float64."""
+        return list(zip(self.mean.double(), self.whitening.double() / self.edge[:, None, None]))
+
+    def _sorted(self, numbers: Tensor) -> tuple[Tensor, list[int]]:
+        """Atoms of the known elements, element by element, and how many there are of each; kept for the next call, which mostly has the same atoms."""
+        before = self.__dict__.get("_seen")
+        if before is None or before[0].device != numbers.device or not torch.equal(before[0], numbers):
+            of_each = [torch.nonzero(numbers == z)[:, 0] for z in self.numbers.tolist()]
+            before = self.__dict__["_seen"] = numbers.clone(), torch.cat(of_each), [len(rows) for rows in of_each]
+        return before[1:]
 
     def to(self, device: torch.device | str) -> Domain:
         return Domain(*(getattr(self, name).to(device) for name in NAMES))
