@@ -140,7 +140,8 @@ class PotentialCalculator(Calculator):
             moment = atoms.copy()
             later["forces_spread"] = lambda: self._spread_of_heads(moment)
         if self.potential.domain is not None:
-            still, features = atoms.copy(), r.outputs.features
+            features = r.outputs.features
+            still = atoms.copy() if features is None else atoms  # of one that gives them the numbers alone are asked for
             later["domain_distance"] = lambda: self._distances(still, features)
         self.results = LazyResults(results, later) if later else results
         self._seen = (positions, cell, system)
