@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from ase import Atoms
 
-from mdapp.errors import EXIT_FINISHED, OutputError, PotentialError, UserError
+from mdapp.errors import EXIT_FINISHED, OutputError, PotentialError, StructureError, UserError
 from mdapp.jobs._potential import translated
 from mdapp.jobs.potentials import new_file
 
@@ -32,7 +32,8 @@ def keep_domain(words: Sequence[str], output: str | None, *, as_json: bool = Fal
     Raises
     ------
     UserError : no data, or no output.
-    PotentialError : a file that cannot be used, a potential without features, or frames with elements that it does not know.
+    StructureError : data that cannot be read, or none of whose frames is made of elements that the potential knows.
+    PotentialError : a file that cannot be used, or a potential without features.
     OutputError : the output exists or cannot be written.
     """
     from potentials.calculator import load_potential
@@ -48,7 +49,7 @@ def keep_domain(words: Sequence[str], output: str | None, *, as_json: bool = Fal
         potential = load_potential(words[0])
         chosen, total = _drawn(words[1:], None if potential.elements is None else set(potential.elements))
         if not chosen:
-            raise UserError(f"{' '.join(words[1:])}: none of {total} frames is made of the elements that {words[0]} knows.")
+            raise StructureError(f"{' '.join(words[1:])}: none of {total} frames is made of the elements that {words[0]} knows.")
         try:
             potential.domain = domain_of(potential, (graph_for(atoms, potential) for atoms in chosen))
         except NotImplementedError:
@@ -95,4 +96,4 @@ def _frames(files: Sequence[str]) -> Iterator[Atoms]:
             for s in read_labelled(file):
                 yield Atoms(s.numbers, s.positions, cell=s.cell, pbc=s.pbc, info={"charge": s.charge, "multiplicity": s.multiplicity})
         except (DataError, OSError) as error:
-            raise UserError(str(error)) from None
+            raise StructureError(str(error)) from None
