@@ -208,7 +208,7 @@ cli.add_command(click.Command("learn", callback=_from_file("learn", "loop"), sho
 @cli.command("potentials", short_help="List potentials, show the card of one, import or export one")
 @click.argument("name", required=False)
 @click.argument("more", nargs=-1)
-@click.option("-o", "--output", metavar="PATH", help="With import and domain: the file to write; with export: the folder. FORMAT.pt and FILE-FORMAT when not given; domain needs one.")
+@click.option("-o", "--output", metavar="PATH", help="With import and domain: the file to write; with export: the folder. FORMAT.pt or FILE-FORMAT if not given (domain: needed).")
 @click.option("--format", "kind", metavar="FORMAT", help="With export: the format, for example n2p2.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
