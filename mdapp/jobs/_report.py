@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdapp import version
+from mdapp.analysis.midstep import THERMAL_IN_THE_MIDDLE, in_the_middle, middle_words, midstep_excess_K
 from mdapp.analysis.statistics import Drift, Mean
 from mdapp.analysis.verdict import SHORT, doubts_of, judge, relaxations_of, shows_drift
 from mdapp.config import RunConfig
@@ -20,10 +21,13 @@ from mdapp.jobs._long_range import long_range_words
 from mdapp.quantities import shown_time
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from mdapp.jobs._start import Start
     from mdapp.simulation import Outcome
 
 PACKAGES = ("ase", "torch", "numpy", "scipy", "h5py", "mdtraj", "vesin")
+SAMPLED = 100  # frames of which a mean is taken
 SHOWN_FROM = 5  # independent samples from which an error is shown
 WATER = ("HOH", "WAT", "H2O", "SOL", "TIP3", "TIP")
 
@@ -179,7 +183,8 @@ def ending(outcome: Outcome, config: RunConfig, reason: str | None, numbers: Num
         return Ending("stopped", "stopped", f"guard {verdict.monitor} at {at}: {verdict.reason}.{tried}", EXIT_GUARD)
     target = None if config.ensemble == "nve" or config.schedule is not None else config.temperature
     relaxations = relaxations_of(length_fs, config.method, config.friction, config.thermostat_time)
-    judgement = judge(drift=numbers.drift if numbers.long_enough else None, temperature=numbers.temperature, target_K=target, warnings=warnings,
+    judgement = judge(drift=numbers.drift if numbers.long_enough else None, temperature=in_the_middle(numbers.temperature, numbers.midstep_excess_K),
+                      target_K=target, warnings=warnings,
                       relaxations=relaxations, doubts=doubts_of(start_warnings, rewinds), length_fs=length_fs)
     if judgement.word == SHORT:
         word, said = SHORT, f", no guard raised an alarm; {judgement.sentence}"
@@ -199,6 +204,7 @@ class Numbers:
     drift: Drift | None  # of the conserved energy, meV/atom/ps
     temperature: Mean | None  # K, the approach to equilibrium left out
     long_enough: bool = False  # to hold a drift against the run
+    midstep_excess_K: float | None = None  # of the temperature in the middle of the steps, where that is the one that counts
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -206,7 +212,7 @@ class Numbers:
         found = []
         if self.temperature is not None:
             error = f" ± {self.temperature.error:.2g}" if self.temperature.n_independent >= SHOWN_FROM else ""
-            found.append(("T", f"{self.temperature.value:.1f}{error} K"))
+            found.append(("T", f"{self.temperature.value:.1f}{error} K{middle_words(self.temperature, self.midstep_excess_K)}"))
         if self.drift is not None:
             found.append(("drift", f"{self.drift.slope:+.3g} ± {self.drift.error:.1g} meV/atom/ps of the conserved energy"))
         return found
@@ -217,23 +223,26 @@ class Numbers:
         return {
             "drift_meV_atom_ps": _finite(drift.slope if drift else None), "drift_error_meV_atom_ps": _finite(drift.error if drift else None),
             "temperature_K": _finite(mean.value if mean else None), "temperature_error_K": _finite(mean.error if mean else None),
+            "midstep_excess_K": _finite(self.midstep_excess_K),
         }
 
 
-def numbers_of(folder: Path, n_atoms: int, config: RunConfig) -> Numbers:
+def numbers_of(folder: Path, atoms: Atoms, config: RunConfig) -> Numbers:
     """Drift and mean temperature from the thermo table on disk, all sessions of the run included; nothing where a guard refused the very first frame."""
     from mdapp.analysis.statistics import sound_mean
     from mdapp.analysis.thermo import thermo_of_columns
-    from mdapp.trajectory import load_series
+    from mdapp.trajectory import load_series, sample_frames
     from mdapp.trajectory.write import TRAJECTORY
 
     if not (folder / TRAJECTORY).exists():
         return Numbers(None, None)
-    thermo = thermo_of_columns(load_series(folder).columns, n_atoms)
+    thermo = thermo_of_columns(load_series(folder).columns, len(atoms))
     if len(thermo) < 3 or thermo.T_K is None:
         return Numbers(None, None)
     relaxations = relaxations_of(float(thermo.time_fs[-1] - thermo.time_fs[0]), config.method, config.friction, config.thermostat_time)
-    return Numbers(thermo.drift_meV(), sound_mean(thermo.T_K, relaxations), shows_drift(thermo.time_fs))
+    thermal = config.method in THERMAL_IN_THE_MIDDLE
+    excess_K = midstep_excess_K(sample_frames(folder, SAMPLED), config.timestep, atoms.constraints) if thermal else None
+    return Numbers(thermo.drift_meV(), sound_mean(thermo.T_K, relaxations), shows_drift(thermo.time_fs), excess_K)
 
 
 def _finite(value: float | None) -> float | None:

@@ -201,7 +201,7 @@ def _close(session: Session, outcome: Outcome, speed: Speed) -> RunResult:
     if outcome.cause is not None:  # what ended the run is no warning
         warnings = warnings - Counter(e.verdict.monitor for e in outcome.events if e.verdict.level == "stop" and e.step == outcome.cause.step)
     rewinds = [] if session.rewinder is None else session.rewinder.history
-    numbers = numbers_of(folder.path, len(start.atoms), config)
+    numbers = numbers_of(folder.path, start.atoms, config)
     end = ending(outcome, config, session.stopping.reason, numbers, dict(warnings), rewinds, start.warnings)
     summary = {
         "verdict": end.verdict, "status": end.status, "why": end.why, "exit_code": end.exit_code, "folder": str(folder.path),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections import Counter
@@ -37,6 +38,7 @@ class Source:
     target_K: float | None = None  # of the thermostat
     target_bar: float | None = None  # of the barostat
     relaxations: float | None = None  # length of the run in relaxation times of its thermostat
+    midstep_excess_K: float | None = None  # of the temperature in the middle of the steps, where that is the one that counts
     stopped_by: str | None = None  # what the guard said that stopped the run
     warnings: dict[str, int] | None = None  # how often each guard raised an alarm without stopping the run
     doubts: tuple[str, ...] = ()  # of the start and of rewinds, as the run had them
@@ -112,7 +114,7 @@ def _run(word: str, folder: Path) -> Source:
         word, folder, folder, start, frames, thermo_of_columns(series.columns, len(start)),
         target_K=float(asked["temperature"]) if thermostatted and _is_number(asked.get("temperature")) else None,
         target_bar=float(asked["pressure"]) if asked.get("ensemble") == "npt" and _is_number(asked.get("pressure")) else None,
-        relaxations=_relaxations(asked, series.columns.get("time_fs")),
+        relaxations=_relaxations(asked, series.columns.get("time_fs")), midstep_excess_K=_number(summary, "midstep_excess_K"),
         stopped_by=str(summary.get("why") or "no reason was written down") if stopped and summary else None, warnings=dict(alarms),
         doubts=tuple(doubts_of(_listed(summary, "start_warnings", str), _listed(summary, "rewinds", dict))),
         settings_text=run.config.read_text(encoding="utf-8", errors="replace") if run.config.exists() else "", remarks=tuple(remarks),
@@ -123,6 +125,11 @@ def _listed(summary: dict[str, Any] | None, name: str, kind: type) -> list[Any]:
     """Entries of a list in a summary that anybody may have written."""
     found = (summary or {}).get(name)
     return [entry for entry in found if isinstance(entry, kind)] if isinstance(found, list) else []
+
+
+def _number(summary: dict[str, Any] | None, name: str) -> float | None:
+    found = (summary or {}).get(name)
+    return float(found) if _is_number(found) and math.isfinite(found) else None
 
 
 def _file(word: str, path: Path, topology: str | None, elements: Sequence[str], frame_fs: float | None) -> Source:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mdapp.analysis.free_energy import basin_free_energies, basin_populations, free_energy_surface
+from mdapp.analysis.midstep import in_the_middle, middle_words
 from mdapp.analysis.statistics import Drift, Mean, mean_with_error, plus_minus, sound_mean
 from mdapp.analysis.thermo import Thermo
 from mdapp.analysis.verdict import Judgement, judge, shows_drift
@@ -133,7 +134,7 @@ def _analyse_one(config: AnalyseConfig, source: Source, reference: Source | None
 
     drift = thermo.drift_meV()
     means = _means(thermo, source)
-    judgement = judge(drift=drift if shows_drift(thermo.time_fs) else None, temperature=means.get("T_K"), target_K=source.target_K,
+    judgement = judge(drift=drift if shows_drift(thermo.time_fs) else None, temperature=in_the_middle(means.get("T_K"), source.midstep_excess_K), target_K=source.target_K,
                       bonds=measured.bonds if measured.n_frames > 1 else None, stopped_by=source.stopped_by, warnings=source.warnings, relaxations=source.relaxations,
                       doubts=source.doubts, length_fs=1000 * float(measured.time_ps[-1]) if source.folder is not None else None)
     rows = _rows(measured, thermo, drift, means, source)
@@ -197,7 +198,7 @@ def _rows(measured: Measured, thermo: Thermo, drift: Drift | None, means: dict[s
     rows = [("frames", f"{measured.n_frames} over {length:.4g} ps")]
     if "T_K" in means:
         target = "" if source.target_K is None else f" (target {source.target_K:g} K)"
-        rows.append(("T", f"{_shown(means['T_K'], 'K')}{target}"))
+        rows.append(("T", f"{_shown(means['T_K'], 'K')}{middle_words(means['T_K'], source.midstep_excess_K)}{target}"))
     if "E_pot_eV" in means:
         rows.append(("E_pot", _shown(means["E_pot_eV"], "eV")))
     if "P_bar" in means:
@@ -241,7 +242,7 @@ def _summary(found: Findings, drift: Drift | None) -> dict[str, Any]:
         "made_by": MADE_BY, "run": source.name, "verdict": judgement.word, "reasons": list(judgement.reasons), "checked": list(judgement.checked),
         "remarks": list(found.remarks), "first_sign": None if sign is None else {"step": sign[0], "time_fs": sign[1]},
         "n_atoms": len(source.start), "n_frames": measured.n_frames, "from_ps": number(measured.time_ps[0]),
-        "to_ps": number(measured.time_ps[-1]), "target_temperature_K": source.target_K,
+        "to_ps": number(measured.time_ps[-1]), "target_temperature_K": source.target_K, "midstep_excess_K": source.midstep_excess_K,
         "drift_meV_per_atom_ps": None if drift is None else {"slope": drift.slope, "error": drift.error},
         **{name: mean(m) for name, m in found.means.items()}, **shape,
         "bonds": None if bonds is None else {"n_bonds": bonds.n_bonds, "broken_frames": bonds.broken_frames, "worst_A": float(bonds.worst_A.max())},

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,23 @@ def read_frames(path: str | Path, stride: int = 1, topology: str | Path | None =
     for k, (record, constants) in enumerate(_records(ours)):
         if k % stride == 0:
             yield frame_of(record, constants)
+
+
+def sample_frames(folder: Path, most: int) -> Iterator[Frame]:
+    """At most `most` frames of a run, spread over all of it, read by themselves: quick however long the run is.
+
+    Raises
+    ------
+    RunFolderError : missing or damaged.
+    """
+    path = _our_trajectory(folder)
+    assert path is not None  # of a folder
+    with open_plain(path) as file:
+        layout, constants, _, steps = store.layout_in(file, path)
+        for k in np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).astype(int)):
+            yield frame_of(_block(file, layout, k, k + 1)[0], constants)
+    if not len(steps):  # all is in the journal yet
+        yield from islice(read_frames(folder), most)
 
 
 def load_series(path: str | Path) -> Series:

@@ -78,6 +78,14 @@ def test_a_report_doubts_what_the_run_doubted_of_itself(here, summary, n, word, 
     assert found.word == word and reason in found.sentence
 
 
+@pytest.mark.parametrize("summary, word, shown", [({}, "suspect", " K (target 300 K)"), ({"midstep_excess_K": 26.0}, "sound", " K in the middle of the steps (target 300 K)"),
+                                                  ({"midstep_excess_K": "much"}, "suspect", " K (target 300 K)")])  # fmt: skip
+def test_a_temperature_is_judged_in_the_middle_of_the_steps_where_that_is_known(here, summary, word, shown):
+    run = make_run(here / "run", temperature=274.0, summary={"verdict": "sound", "exit_code": 0, **summary})
+    report = analyse(AnalyseConfig(run=run, plots=False)).reports[0]
+    assert report.judgement.word == word and dict(report.rows)["T"].endswith(shown)
+
+
 def test_every_figure_has_its_numbers_beside_it(here):
     analyse(AnalyseConfig(run=make_run(here / "run", n=30)))
     files = {f.name for f in (here / "run" / "report").iterdir()}
