@@ -173,6 +173,10 @@ def _from_file(verb: str, what: str) -> Callable[..., int]:
         result = _job(f"{verb}.{verb}")(config, Screen(quiet=quiet, verbose=verbose, to_stderr=json), resume=resume, changes=given)
         if json and os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, the first one speaks
             click.echo(_as_json(result.summary))
+        if verb == "train":
+            from potentials.training.distributed import leave
+
+            leave(result.exit_code)
         return result.exit_code
 
     return work

@@ -11,7 +11,7 @@ from training.toy_pair import write_toy_data  # noqa: F401 (registers the toy)
 
 from potentials.data import build_dataset
 from potentials.training.config import LossConfig, TrainConfig
-from potentials.training.distributed import joined_errors, joined_loss, joined_workers, sum_gradients
+from potentials.training.distributed import joined_errors, joined_loss, joined_workers, leave, sum_gradients
 from potentials.training.evaluate import plain_predictor
 from potentials.training.fit import fit
 from potentials.training.metrics import ErrorSums
@@ -65,3 +65,4 @@ if __name__ == "__main__":
         result = fit(stopped, should_stop=lambda: next(asks) == asked["stop_after"] and workers.rank == 1, screen=TrainingScreen(quiet=True))
         assert not result.finished and result.steps == asked["stop_after"]
         fit(stopped, resume=True, screen=TrainingScreen(quiet=True))
+    leave(0)
