@@ -246,9 +246,10 @@ def figure(work: Path) -> None:
         file = work / f"nve-{head}.json"
         if file.exists():
             rows = np.array(json.loads(file.read_text())["rows"])
-            axes[0, 0].plot(rows[:, 0], rows[:, 1], label=head, lw=0.8)
+            over = min(len(rows), 50)
+            axes[0, 0].plot(np.convolve(rows[:, 0], np.full(over, 1 / over), "valid"), np.convolve(rows[:, 1], np.full(over, 1 / over), "valid"), label=head, lw=1.2)
             axes[0, 1].plot(rows[:, 0], 1000 * (rows[:, 2] - rows[0, 2]), label=head, lw=0.8)
-    axes[0, 0].set(xlabel="time / ps", ylabel="T / K", title="argon, constant energy, 400 atoms, 2 fs")
+    axes[0, 0].set(xlabel="time / ps", ylabel="T / K, mean over 5 ps", title="argon, constant energy, 400 atoms, 2 fs")
     axes[0, 1].set(xlabel="time / ps", ylabel="µeV/atom", title="exact total energy less that of the start")
     d = np.linspace(3.2, 6.0, 57)
     axes[1, 0].plot(d, 1000 * exact_pair_curve(d), "k--", label="exact")
@@ -263,7 +264,7 @@ def figure(work: Path) -> None:
         for start in ("scratch", "water"):
             points = sorted((int(r["frames"]), float(r["error_percent"])) for r in found if r["start"] == start)
             axes[1, 1].semilogx(*zip(*points), "o-", label=f"from {start}") if points else None
-    axes[1, 1].set(xlabel="argon frames", ylabel="force error, % of the mean component", title="fine-tuning water to argon", ylim=(0, None))
+    axes[1, 1].set(xlabel="argon frames", ylabel="force error, % of the mean component", title="fine-tuning water to argon", ylim=(0, 1.1 * axes[1, 1].get_ylim()[1]))
     axes[1, 1].set_xticks(COUNTS, [str(n) for n in COUNTS], minor=False)
     axes[1, 1].minorticks_off()
     for ax in axes.flat:
