@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -182,19 +182,22 @@ def _capital(text: str) -> str:
 class _Quiet(logging.Handler):
     """Collects what a reader says in its log, so that a job can show it."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: Callable[[], None] | None) -> None:
         super().__init__(logging.INFO)
         self.said: list[str] = []
+        self.at_once = at_once
 
     def emit(self, record: logging.LogRecord) -> None:
         self.said.append(record.getMessage())
+        if self.at_once is not None:
+            self.at_once()
 
 
 class listening:
-    """Within the block, what the readers log (units, keys, warnings) is handed to `say`, once each."""
+    """Within the block, what the readers log (units, keys, warnings) is handed to `say`, once each: when it is asked for, or at once."""
 
-    def __init__(self, say) -> None:
-        self.say, self.handler, self.shown = say, _Quiet(), 0
+    def __init__(self, say: Callable[[str], None], *, at_once: bool = False) -> None:
+        self.say, self.handler, self.shown = say, _Quiet(self.pass_on if at_once else None), 0
 
     def __enter__(self) -> listening:
         self.logger = logging.getLogger("potentials.data")

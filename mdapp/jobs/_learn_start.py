@@ -29,6 +29,22 @@ def labelled_frames(file: Path) -> list[Atoms]:
         raise LabelsMissing(f"{file} cannot be read as extended XYZ ({error}).") from error
 
 
+def known_frames(file: Path) -> list[Atoms]:
+    """The frames of a labelled file of any form that training reads; energy and forces, where they are known, in a calculator."""
+    from ase import Atoms
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    from potentials.data.read import read_labelled
+
+    found = []
+    for s in read_labelled(file):
+        atoms = Atoms(s.numbers, s.positions, cell=s.cell, pbc=s.pbc, info={"charge": s.charge, "multiplicity": s.multiplicity})
+        known = {name: label for name, label in (("energy", s.energy), ("forces", s.forces)) if label is not None}
+        atoms.calc = SinglePointCalculator(atoms, **known) if known else None
+        found.append(atoms)
+    return found
+
+
 def starts_of(config: LearnConfig) -> list[Atoms]:
     """Where exploration begins.
 
@@ -64,9 +80,11 @@ def _refuse_what_has_no_labels(config: LearnConfig) -> None:
             if bare:
                 raise LabelsMissing(f"[learn]: data: {bare[0]} has no energy, or no forces, and members learn from both.")
         for name in config.held_out_files:
-            bare = [k for k, frame in enumerate(labelled_frames(Path(name))) if frame.calc is None or not {"energy", "forces"} <= frame.calc.results.keys()]
-            if bare:
-                raise LabelsMissing(f"[learn]: held_out: frame {bare[0]} of {name} has no energy, or no forces. Extended XYZ with both is wanted, as `mdapp label` writes it.")
+            frames = known_frames(Path(name))
+            bare = [k for k, frame in enumerate(frames) if frame.calc is None or not {"energy", "forces"} <= frame.calc.results.keys()]
+            if bare or not frames:
+                lack = f"frame {bare[0]} of {name} has no energy, or no forces" if bare else f"{name} holds no frame"
+                raise LabelsMissing(f"[learn]: held_out: {lack}. Frames with both are wanted, as `mdapp label` writes them.")
     except DataError as error:
         raise LabelsMissing(str(error)) from error
 

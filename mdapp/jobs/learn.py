@@ -19,7 +19,7 @@ from mdapp.config.label import LabelConfig
 from mdapp.config.learn import LearnConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_NOT_CONVERGED, EXIT_STOPPED, StructureError, UserError
 from mdapp.jobs._learn_folder import HELD_OUT, LOCK, SUMMARY, LearnFolder, write_structures
-from mdapp.jobs._learn_start import labelled_frames, refuse_bad_training, starts_of, theory_of
+from mdapp.jobs._learn_start import known_frames, labelled_frames, refuse_bad_training, starts_of, theory_of
 from mdapp.jobs._learn_train import LoopStopped, judged, spreads_of, train_member
 from mdapp.screen import Screen, silent
 from potentials.typed import ConfigError, from_mapping, to_mapping
@@ -143,7 +143,7 @@ class _Loop:
             rng = np.random.default_rng([c.seed, number, 11])
             chosen = [_thrown(self.starts[k % len(self.starts)], c.first_rattle, rng) for k in range(c.labels)]
             self.screen.warn(f"round {number}: the committee came to nothing that it could be asked about; {c.labels} start structures, thrown off, are labelled.")
-        row = {"round": number, "labels": sum(len(labelled_frames(f)) for f in files), "new_labels": len(labelled), **errors,
+        row = {"round": number, "labels": sum(len(known_frames(f)) for f in files), "new_labels": len(labelled), **errors,
                "explored": len(explored.found), "explored_spread_eV_A": float(spreads[np.isfinite(spreads)].max()) if np.isfinite(spreads).any() else None,
                "uncertain": int((spreads >= c.least_spread).sum()), "chosen": len(chosen), "held_ps": explored.mean_held_ps,
                "held_most_ps": c.explore.steps * c.explore.timestep_fs / 1000 if c.explore.method == "md" else None, "broken": len(explored.reasons),
@@ -195,7 +195,7 @@ class _Loop:
 
     def _held_out(self) -> list[Atoms]:
         files = [Path(f) for f in self.config.held_out_files] or [self.folder.path / HELD_OUT]
-        return [atoms for file in files for atoms in labelled_frames(file)]
+        return [atoms for file in files for atoms in known_frames(file)]
 
     def _explore(self, here: Path, members: Sequence[Path], number: int) -> tuple[Any, np.ndarray, list[int]]:
         from mdapp.jobs._learn_explore import explore, unbroken

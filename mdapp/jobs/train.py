@@ -3,17 +3,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mdapp.errors import EXIT_FINISHED, EXIT_INPUT, EXIT_STOPPED, UserError
+from mdapp.errors import EXIT_FINISHED, EXIT_INPUT, EXIT_STOPPED, Interrupted, UserError
 from mdapp.screen import Screen, silent
 from mdapp.toml import toml_value
 from potentials.typed import ConfigError, to_mapping
 
 if TYPE_CHECKING:
     from potentials.training.config import TrainConfig
+
+
+LOCK = "train.lock"
 
 
 class TrainingDataError(UserError):
@@ -49,9 +53,11 @@ def train(
     import torch
 
     from mdapp.jobs._compute import device_for
+    from mdapp.jobs._evaluate_data import listening
     from mdapp.jobs._stability import stability_runs
     from mdapp.jobs._stopping import Stopping
     from mdapp.jobs._training_report import Parity, write_training_report
+    from mdapp.trajectory.lock import RunLock
     from potentials.data.labelled import DataError
     from potentials.registry import UnknownName
     from potentials.training.compiled import compiled_predictor
@@ -61,7 +67,7 @@ def train(
     from potentials.training.fit import TrainingError, fit
     from potentials.training.screen import TrainingScreen
 
-    screen = (screen if leads() else None) or silent()
+    screen, begun = (screen if leads() else None) or silent(), False
     torch.set_flush_denormal(True)  # products of tiny basis values and gradients become subnormal, and a CPU halves its speed on them
     try:
         settings = config if isinstance(config, TrainConfig) else read_config(config, changes)
@@ -72,24 +78,40 @@ def train(
         settings = replace(settings, device=device_for(settings.device))
         stability = None if settings.stability is None else stability_runs(settings.stability, settings.device, screen)
         parity = Parity()
-        with Stopping(folder / "STOP", None) as stop:
+        with Stopping(folder / "STOP", None) as stop, ExitStack() as held, listening(screen.say, at_once=True):
+            if resume and folder.is_dir() and leads():
+                held.enter_context(RunLock(folder, LOCK))
+
+            def prepared() -> None:  # by the first process alone
+                nonlocal begun
+                if not resume:
+                    held.enter_context(RunLock(folder, LOCK))
+                _write(folder / "config.toml", _toml(settings))
+                begun = True
+
             result = fit(
                 settings,
                 resume=resume,
                 predictor=compiled_predictor if settings.compile else plain_predictor,
                 should_stop=stop,
                 screen=TrainingScreen(screen._stream, quiet=screen.quiet),
-                prepared=lambda: _write(folder / "config.toml", _toml(settings)),
+                prepared=prepared,
                 stability=stability,
                 seen=parity.add,
             )
-        if result.evaluation is not None:
-            write_training_report(folder, result, parity)
-    except (DataError, FileNotFoundError) as error:
+            if result.evaluation is not None:
+                write_training_report(folder, result, parity)
+    except DataError as error:
+        raise TrainingDataError(str(error)) from error
+    except FileNotFoundError as error:
+        if begun:
+            raise _cut_short(error, folder) from error
         raise TrainingDataError(str(error)) from error
     except (ConfigError, UnknownName, TrainingError) as error:
         raise UserError(str(error)) from error
     except OSError as error:
+        if begun:
+            raise _cut_short(error, folder) from error
         raise UserError(f"Cannot write to {error.filename or folder}: {error.strerror or error}.") from error
     summary = {
         "verdict": "finished" if result.finished else "stopped",
@@ -104,6 +126,12 @@ def train(
     }
     _close(summary, screen)
     return TrainResult(summary, summary["exit_code"])
+
+
+def _cut_short(error: OSError, folder: Path) -> Interrupted:
+    """A full disk, or a folder that has gone, in the middle of a training."""
+    goes_on = f"{folder / 'last.pt'} is whole: go on from there with --resume." if (folder / "last.pt").exists() else "Nothing was kept to go on from."
+    return Interrupted(f"Cannot write to {error.filename or folder}: {error.strerror or error}. {goes_on}")
 
 
 def resolved(config: str | Path, changes: Mapping[str, Any] | None = None) -> str:

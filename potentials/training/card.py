@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from ase.data import chemical_symbols
 from potentials.checkpoint import Card
 from potentials.data.statistics import Statistics
 from potentials.potential import Potential
-from potentials.training.config import TrainConfig
+from potentials.training.config import DataConfig, TrainConfig
 from potentials.training.metrics import Errors, known_errors
 from potentials.training.prepare import Part
 from potentials.training.state import Position
@@ -69,6 +70,17 @@ def data_hash(paths: Iterable[str]) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def file_hashes(data: DataConfig) -> dict[str, str]:
+    """SHA-256 of every file that a data section names, those beside LAMMPS dumps included, by its path; a folder and what is not there are left out."""
+    named: list[str] = []
+    for part in (data.train, data.validation, data.isolated_atoms):
+        for one in (part,) if isinstance(part, str) else part:
+            lammps = (None if isinstance(one, str) else one.lammps) or data.lammps
+            beside = () if lammps is None else (lammps.energies, lammps.topology)
+            named += [os.fspath(one), *(path for path in beside if path is not None)]
+    return {path: data_hash([path]) for path in dict.fromkeys(named) if os.path.isfile(path)}
 
 
 def _listed(paths: tuple[str, ...] | str) -> tuple[str, ...]:

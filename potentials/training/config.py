@@ -183,6 +183,9 @@ class OptimiserConfig:
             raise ValueError(f"lbfgs_iterations and lbfgs_history must be 1 or more, got {self.lbfgs_iterations} and {self.lbfgs_history}.")
         if not self.learning_rate > 0 or not 0 < self.final_learning_rate <= self.learning_rate:
             raise ValueError(f"0 < final_learning_rate <= learning_rate, got {self.final_learning_rate} and {self.learning_rate}.")
+        for name in ("betas", "matrix_betas"):
+            if not all(0 <= beta < 1 for beta in getattr(self, name)):
+                raise ValueError(f"{name} must be at least 0 and below 1, got {list(getattr(self, name))}.")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}.")
         if self.clip is not None and not self.clip > 0:
@@ -286,6 +289,8 @@ class TrainConfig:
             raise ValueError("give batch_size (structures), batch_atoms (atoms) or batch_edges (edges), or several of them.")
         if self.prefetch is not None and self.prefetch < 0:
             raise ValueError(f"prefetch must be 0 or more, got {self.prefetch}.")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}.")
         for name in ("epochs", "max_steps", "max_hours", "batch_size", "batch_edges", "batch_atoms", "validate_every", "save_every", "patience",
                      "validation_frames", "print_every", "threads", "keep_every"):  # fmt: skip
             value = getattr(self, name)

@@ -15,6 +15,7 @@ What may change is said by `what`:
 """
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from importlib.resources import files
@@ -36,6 +37,8 @@ from potentials.potential import Potential
 from potentials.training.config import FineTuneConfig, PotentialConfig
 from potentials.training.state import TrainingError
 from potentials.typed import from_mapping, to_mapping
+
+log = logging.getLogger(__name__)
 
 HEAD = ("readout", "scales", "shifts", "energy", "output", "head", "energy_head", "force_head")
 FRAMES_TO_FIT = 4000  # of which energies are computed for the reference energies
@@ -64,6 +67,9 @@ def parent_of(tuning: FineTuneConfig, asked: PotentialConfig, dtype: str) -> Pot
         raise TrainingError(f"Cannot fine-tune {tuning.potential}: a {type(potential).name} has no reference energies of elements.")  # type: ignore[attr-defined]
     _refuse_other_architecture(potential, asked, tuning.potential)
     card = potential.card
+    if potential.domain is not None:  # of its own weights, which see atoms otherwise than those that are to come
+        log.warning("%s says how far its training set reaches; what is made of it says so of the new data with domain = true under [train].", tuning.potential)
+        potential.domain = None
     potential.lineage = {  # type: ignore[assignment]
         "file": Path(path).name, "sha256": fingerprint(path), "architecture": type(potential).name,  # type: ignore[attr-defined]
         "level_of_theory": card.level_of_theory, "data_hash": card.data_hash, "what": _plain(tuning.what), "reference_energies": tuning.reference_energies,

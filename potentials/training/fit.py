@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from potentials.checkpoint import load_potential, save_potential
+from potentials.checkpoint import PotentialFileError, load_potential, save_potential
 from potentials.data.dataset import Batch, Dataset, batches
 from potentials.data.loading import made_ahead
 from potentials.potential import Potential
 from potentials.training.advance import advancing, averaging, optimiser_for, refuse_what_cannot_be, second_order
 from potentials.training.augmentation import turned_at_random
-from potentials.training.card import card_before_training
+from potentials.training.card import card_before_training, file_hashes
 from potentials.training.config import TrainConfig
 from potentials.training.distributed import joined_workers
 from potentials.training.evaluate import Evaluation, Predict, evaluate, plain_predictor
@@ -95,7 +95,8 @@ def fit(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     folder = Path(config.output)
-    saved = _opened(folder, config, resume)
+    files = file_hashes(config.data)
+    saved = _opened(folder, config, resume, files)
     if config.stability is not None and stability is None:
         raise TrainingError("[train.stability] needs an engine that runs dynamics: train with `mdapp train` or mdapp.jobs.train, or leave it out.")
 
@@ -118,6 +119,7 @@ def fit(
         ledger = Ledger(
             config, folder, potential, optimiser, mean, position, card_before_training(config, training, validation, statistics, potential),
             validation.dataset, _sample(validation.indices, config.validation_frames, config.seed), len(training.indices), predict, screen, stability, workers,
+            files=files,
         )  # fmt: skip
         ended, stopped = ledger.out_of_patience, False
         edges = training.dataset.edge_counts
@@ -175,7 +177,7 @@ def fit(
             workers.wait()
             screen.line(f"Stopped after step {position.step}; {folder / 'last.pt'} goes on from there.")
             return result
-        if position.loss_count:
+        if position.loss_count or not np.isfinite(position.best):
             ledger.validate()
         ledger.board.close()
         if config.best_by == "kept" and workers.leads:
@@ -197,17 +199,40 @@ def _screen(screen: TrainingScreen | None, leads: bool) -> TrainingScreen:
     return (screen or TrainingScreen()) if leads else TrainingScreen(quiet=True)
 
 
-def _opened(folder: Path, config: TrainConfig, resume: bool) -> dict[str, Any] | None:
+def _opened(folder: Path, config: TrainConfig, resume: bool, files: dict[str, str]) -> dict[str, Any] | None:
     """The saved state of a run that goes on, None for a new one; refuses what can be refused before any data are read."""
     if config.tensorboard:
         require_tensorboard()
     if resume:
         saved = load_state(folder / "last.pt")
         _refuse_other_settings(saved["config"], config)
-        return saved
-    if any((folder / name).exists() for name in ("last.pt", "best.pt", "log.csv")):
+        _refuse_other_data(saved.get("files", {}), files)
+        return saved if not saved["position"]["best_step"] or _is_potential(folder / "best.pt") else _without_best(saved)
+    if (folder / "last.pt").exists():
         raise TrainingError(f"{folder} holds a training run. Resume it, or give another output.")
+    if any((folder / name).exists() for name in ("best.pt", "log.csv")):
+        raise TrainingError(f"{folder} holds a training run whose state, last.pt, was lost: it cannot go on. Move the folder away, or give another output.")
     return None
+
+
+def _is_potential(path: Path) -> bool:
+    try:
+        load_potential(path)
+    except PotentialFileError:
+        return False
+    return True
+
+
+def _without_best(saved: dict[str, Any]) -> dict[str, Any]:
+    """A state whose best.pt was lost: the next validation writes one, whatever its loss."""
+    log.warning("best.pt of this run is missing or damaged; the next validation makes one.")
+    return {**saved, "position": {**saved["position"], "best": float("inf"), "best_step": 0, "best_stability": -1.0}}
+
+
+def _refuse_other_data(before: dict[str, str], now: dict[str, str]) -> None:
+    for path in before.keys() & now.keys():
+        if before[path] != now[path]:
+            raise TrainingError(f"{path} has changed since this run was trained on it. Put it back, or go on from its best.pt with [train.fine_tune] in another output.")
 
 
 def _final_errors(

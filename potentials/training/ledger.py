@@ -53,6 +53,7 @@ class Ledger:
     screen: TrainingScreen
     stability: Stability | None = None
     workers: Workers = ALONE  # of which the first one writes
+    files: dict[str, str] = field(default_factory=dict)  # SHA-256 of the data, by path
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -103,7 +104,7 @@ class Ledger:
         self.position.seconds = self.seconds
         self.position.errors = joined_errors(self.workers, self.running).state()
         if self.workers.leads:
-            save_state(self.folder / "last.pt", self.position, self.potential, self.optimiser, self.mean, to_mapping(self.config))
+            save_state(self.folder / "last.pt", self.position, self.potential, self.optimiser, self.mean, to_mapping(self.config), self.files)
 
     def validate(self) -> None:
         """Errors on the validation frames: a row of the log, perhaps best.pt, and last.pt; asked by all processes together."""

@@ -42,9 +42,14 @@ class Position:
 
 
 def save_state(
-    path: Path, position: Position, potential: torch.nn.Module, optimiser: torch.optim.Optimizer, mean: RunningMean, config: dict[str, Any]
+    path: Path, position: Position, potential: torch.nn.Module, optimiser: torch.optim.Optimizer, mean: RunningMean, config: dict[str, Any],
+    files: dict[str, str],
 ) -> None:
     """Write the state beside `path` and rename it into place: a run that dies here leaves the old one.
+
+    Parameters
+    ----------
+    files : SHA-256 of each data file, by its path.
 
     Raises
     ------
@@ -58,6 +63,7 @@ def save_state(
         "mean": mean.state(),
         "rng": torch.get_rng_state(),
         "config": config,
+        "files": files,
     }
     scratch = path.with_name(path.name + ".part")
     try:

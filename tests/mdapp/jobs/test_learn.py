@@ -2,6 +2,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mdapp.cli import main
 from mdapp.config.learn import ExploreConfig, LearnConfig
 from mdapp.errors import OutputError, RunFolderError
 from mdapp.jobs import _learn_explore
+from mdapp.jobs._learn_start import known_frames
 from mdapp.jobs.learn import _flat, learn
 from potentials.calculator import load_calculator
 
@@ -53,6 +55,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
     write("start.xyz", molecule("H2O"))
+    (tmp_path / "empty.xyz").touch()
     (tmp_path / "learn.toml").write_text(CONFIG)
     return tmp_path
 
@@ -171,7 +174,8 @@ def test_flat_is_told_by_error_and_spread_together():
         ('guard = ["off"]', 'guard = ["energy-drit"]', "guard 'energy-drit' is unknown"),
         ('"start.xyz"', '"nothing.xyz"', "nothing.xyz does not exist"),
         ("members = 2", 'members = 2\nheld_out = "no.xyz"', "No labelled file no.xyz"),
-        ("members = 2", 'members = 2\nheld_out = "start.xyz"', "frame 0 of start.xyz has no energy"),
+        ("members = 2", 'members = 2\nheld_out = "start.xyz"', "No energy in frame 0 of start.xyz"),
+        ("members = 2", 'members = 2\nheld_out = "empty.xyz"', "empty.xyz holds no frames"),
         ("members = 2", 'members = 2\ndata = "start.xyz"', "No energy in frame 0 of start.xyz"),
         ("members = 2", 'members = 2\nbegin_from = "nothing.pt"', "begin_from: No potential 'nothing.pt'"),
         ("members = 2", 'members = 2\nbegin_from = "start.xyz"', "begin_from: start.xyz is not a potential file"),
@@ -197,3 +201,13 @@ def test_a_name_is_needed(capsys):
     assert main(["learn"]) == 2 and "name the TOML file" in capsys.readouterr().err
     assert main(["learn", "--json", "none.toml"]) == 2
     assert json.loads(capsys.readouterr().out)["verdict"] == "refused"
+
+
+def test_labelled_files_of_any_form_are_counted_and_judged_by(here):
+    atoms = molecule("H2O")
+    np.savez("known.npz", R=[atoms.positions] * 3, z=atoms.numbers, E=[-1.0, -2.0, -3.0], F=np.ones((3, 3, 3)), e_unit="eV", r_unit="Ang")
+    atoms.info["REF_energy"], atoms.arrays["REF_forces"] = -4.0, np.ones((3, 3))
+    write("known.xyz", atoms, format="extxyz")
+    for name, energies in (("known.npz", [-1.0, -2.0, -3.0]), ("known.xyz", [-4.0])):
+        found = known_frames(Path(name))
+        assert [a.get_potential_energy() for a in found] == pytest.approx(energies) and all((a.get_forces() == 1).all() for a in found)

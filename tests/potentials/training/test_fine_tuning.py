@@ -215,3 +215,12 @@ def test_rank_deficient_shifts_keep_the_sums(parent, tmp_path, caplog):
     potential.set_reference_energies(shifted)
     predicted = np.array([float(plain_predictor(potential)(dataset.batch([k]).graph).energy[0]) for k in range(len(dataset))])
     assert abs((predicted - dataset.energy).mean()) < 1e-6
+
+
+def test_the_parents_training_domain_is_not_the_childs(parent, tmp_path, caplog):
+    data = frames_of(tmp_path / "known.xyz", ("H2O", "CH3OH"))
+    first = fit(config_of(data, tmp_path / "first", domain=True), **QUIET).folder / "best.pt"
+    assert load_potential(first).domain is not None
+    tuned = config_of(data, tmp_path / "second", fine_tune=FineTuneConfig(str(first)))
+    assert load_potential(fit(tuned, **QUIET).folder / "best.pt").domain is None and "how far its training set reaches" in caplog.text
+    assert load_potential(fit(replace(tuned, domain=True, output=str(tmp_path / "third")), **QUIET).folder / "best.pt").domain is not None
