@@ -92,7 +92,20 @@ def row_of(trial: Trial, folder: Path) -> dict[str, Any]:
             "time_ps": failure.get("time_ps", summary["time_ps"]), "failed": int(bool(failure)),
             "cause": failure.get("monitor", ""), "at": atoms, "warned": " ".join(sorted(summary["warnings"])), "largest_bond_deviation_A": deviation.get("largest_A"),
             "first_beyond_0.5_A_ps": deviation.get("first_beyond_0.5_A_ps"), "drift_meV_atom_ps": summary.get("drift_meV_atom_ps"),
-            "verdict": summary["verdict"], "potential_sha256": summary["potential_sha256"][:12], "reason": failure.get("reason", "")}  # fmt: skip
+            "verdict": summary["verdict"], "weights_sha256": (weights_of(trial.potential) or summary["potential_sha256"])[:12], "reason": failure.get("reason", "")}  # fmt: skip
+
+
+@cache
+def weights_of(potential: str) -> str | None:
+    """SHA-256 of the weights of a file: the same whatever else is written into it, such as a training domain. None for what is no file of ours."""
+    from potentials.checkpoint import PotentialFileError, checksum, load_potential
+    from potentials.words import file_of
+
+    file = file_of(potential)
+    try:
+        return None if file is None else checksum(load_potential(file).state_dict())
+    except PotentialFileError:
+        return None
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
@@ -229,7 +242,7 @@ def keep(rows: list[dict[str, Any]], threads: int, device: str) -> None:
 def replaced(old: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bool:
     """Is a line of the table that of a run done again, or of other weights of the same name?"""
     same, keys = [new for new in rows if new["potential"] == old["potential"]], ("structure", "temperature_K", "seed", "timestep_fs", "hydrogens_amu")
-    return any(new["potential_sha256"] != old["potential_sha256"] for new in same) or any(all(word(new[k]) == old.get(k, "") for k in keys) for new in same)
+    return any(new["weights_sha256"] != old["weights_sha256"] for new in same) or any(all(word(new[k]) == old.get(k, "") for k in keys) for new in same)
 
 
 def seconds(text: str) -> float:

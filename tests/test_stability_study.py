@@ -124,7 +124,7 @@ def test_results_keep_other_runs_and_replace_the_same_one_and_older_weights(monk
 
     monkeypatch.setattr(_bench, "RESULTS", Path("results").resolve())
     row = {"potential": "one", "structure": "a.xyz", "atoms": 3, "charge": 0, "temperature_K": 300.0, "seed": 1, "timestep_fs": 0.5, "hydrogens_amu": "", "time_ps": 2.0,
-           "failed": 0, "verdict": "sound", "potential_sha256": "aa"}  # fmt: skip
+           "failed": 0, "verdict": "sound", "weights_sha256": "aa"}  # fmt: skip
 
     def kept(*rows):
         stability_study.keep(list(rows), 1, "cpu")
@@ -132,10 +132,10 @@ def test_results_keep_other_runs_and_replace_the_same_one_and_older_weights(monk
             return [(r["potential"], r["structure"], float(r["timestep_fs"]), float(r["time_ps"])) for r in csv.DictReader(file)]
 
     kept(row, {**row, "structure": "b.xyz"})
-    kept({**row, "potential": "two", "failed": 1, "potential_sha256": "bb"})
+    kept({**row, "potential": "two", "failed": 1, "weights_sha256": "bb"})
     found = kept({**row, "time_ps": 7.0}, {**row, "timestep_fs": 2.0, "hydrogens_amu": 3.0, "time_ps": 9.0})
     assert found == [("one", "b.xyz", 0.5, 2.0), ("two", "a.xyz", 0.5, 2.0), ("one", "a.xyz", 0.5, 7.0), ("one", "a.xyz", 2.0, 9.0)]
-    assert kept({**row, "potential_sha256": "cc"}) == [("two", "a.xyz", 0.5, 2.0), ("one", "a.xyz", 0.5, 2.0)], "of older weights nothing stays"
+    assert kept({**row, "weights_sha256": "cc"}) == [("two", "a.xyz", 0.5, 2.0), ("one", "a.xyz", 0.5, 2.0)], "of older weights nothing stays"
     assert Path("results/survival.png").exists()
 
 
