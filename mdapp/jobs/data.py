@@ -124,7 +124,7 @@ def _read(config: DataReportConfig, screen: Screen) -> FrameTable:
     try:
         with listening(screen.detail) as heard:
             for path in (*config.data, *config.validation):
-                frames = read_labelled(path, config.format, keys, units)
+                frames = read_labelled(path, config.format, keys, units, nonfinite="keep")
                 for s in collector.reading(path, frames, level=levels.get(path, levels.get("", "")), held_out=path in held_out):
                     collector.add(s)
                     done += 1

@@ -90,6 +90,8 @@ def label_all(config: LabelConfig, sources: Sequence[Source], path: Path, screen
 def _take(found: Labelled, sources: Sequence[Source], good: dict[int, Atoms], file: LabelFile, failed: dict[int, str], theory: str, screen: Screen) -> None:
     from ase.calculators.singlepoint import SinglePointCalculator
 
+    from potentials.data.named_labels import is_label
+
     k = found.number
     if found.problem is not None:
         failed[k] = found.problem
@@ -97,7 +99,7 @@ def _take(found: Labelled, sources: Sequence[Source], good: dict[int, Atoms], fi
         return
     atoms = good[k].copy()
     atoms.arrays = {name: value for name, value in atoms.arrays.items() if name in ("numbers", "positions")}
-    atoms.info = {name: value for name, value in atoms.info.items() if name not in ("notes", *found.labels, "structure", "free_energy")}
+    atoms.info = {name: value for name, value in atoms.info.items() if name not in ("notes", *found.labels, "structure") and not is_label(name)}
     atoms.info.update(structure=k, level_of_theory=theory)
     charges = found.labels.pop("charges", None)
     atoms.calc = SinglePointCalculator(atoms, **found.labels)

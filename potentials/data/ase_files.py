@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -28,6 +28,7 @@ from potentials.data.units import Units
 log = logging.getLogger(__name__)
 
 _COLUMNS = ("id", "numbers", "positions", "cell", "pbc", "energy", "free_energy", "forces", "stress", "dipole", "charges", "key_value_pairs", "data")
+_HEAD = 50  # rows among which one is looked for that tells the unit of energies
 _RESULTS = ("energy", "free_energy", "forces", "stress", "dipole", "charges")
 
 
@@ -49,10 +50,10 @@ def read_ase_db(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[La
             connection.execute("PRAGMA trusted_schema = OFF")
             metadata = _metadata(connection, path)
             rows = (dict(zip(_COLUMNS, values)) for values in connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM systems ORDER BY id"))
-            first = next(rows, None)
-            if first is not None and units is None:
-                units = _db_units(metadata, first, keys, path)
-            frames = (_frame(row, path) for row in chain(() if first is None else (first,), rows))
+            head = list(islice(rows, _HEAD))
+            if head and units is None:
+                units = _db_units(metadata, head, keys, path)
+            frames = (_frame(row, path) for row in chain(head, rows))
             yield from structures_of(frames, keys, units or Units(), path.name)
     except sqlite3.Error as error:
         raise DataError(f"{path} cannot be read as an ASE data base (SQLite): {error}.") from error
@@ -164,21 +165,25 @@ def _frame(row: dict[str, Any], path: Path) -> RawFrame:
     return RawFrame({**_plain(data or {}), **_plain(pairs), **energies, **array}, numbers, positions, cell, pbc, source)
 
 
-def _db_units(metadata: dict[str, Any], row: dict[str, Any], keys: LabelKeys, path: Path) -> Units:
+def _db_units(metadata: dict[str, Any], rows: Sequence[dict[str, Any]], keys: LabelKeys, path: Path) -> Units:
     """SchNetPack's `_property_unit_dict` and `_distance_unit`; ASE's own for its results; else what the size of energies says."""
-    frame = _frame(row, path)
+    row, frame = rows[0], _frame(rows[0], path)
     found = keys_of(frame.labels, keys, frame.source)
     said, length = metadata.get("_property_unit_dict"), metadata.get("_distance_unit", "Ang")
     if isinstance(said, dict):
         try:
             energy, forces = said.get(found.get("energy", ""), "eV"), said.get(found.get("forces", ""))
-            return Units(energy, length, forces=forces)
+            return Units(energy, length, forces=forces, stress=said.get(found["stress"]) if "stress" in found else None)
         except (ValueError, TypeError) as error:
             raise DataError(f"{path.name}: {error} The metadata of the data base can be overruled with units.") from error
     if row["energy"] is not None or row["forces"] is not None:
         return Units()
-    energy = np.ravel(frame.labels[found["energy"]]) if "energy" in found else np.zeros(0)
-    guess = guess_energy_unit(frame.numbers, float(energy[0])) if energy.size and energy.dtype.kind in "fiu" else None
+    guess = None
+    for frame in (_frame(row, path) for row in rows) if "energy" in found else ():
+        energy = np.ravel(frame.labels.get(found["energy"], np.nan))
+        if energy.size and energy.dtype.kind in "fiu" and np.isfinite(energy[0]):
+            guess = guess_energy_unit(frame.numbers, float(energy[0]))
+            break
     if guess is None:
         log.warning("%s: labels lie in the rows' data, and nothing says their units; eV and Å are taken. If they are others, say so with units.", path.name)
         return Units()

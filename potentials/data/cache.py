@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from potentials.data.dataset import Dataset
 from potentials.data.labelled import LabelledStructure
+from potentials.data.sources import LeftOut
 from potentials.data.storage import PairChoice, PreparedDataError, open_dataset, read_manifest, write_dataset
 
 
@@ -30,6 +32,7 @@ def cached_dataset(
     *,
     pairs: PairChoice = "stored",
     aside: list[LabelledStructure] | None = None,
+    left_out: list[LeftOut] | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
     """The prepared data of `folder` where they fit, else made from what `read` gives; other processes wait meanwhile.
@@ -41,6 +44,7 @@ def cached_dataset(
     recipe : plain data that decides, beside the files, what `read` gives.
     cutoff, long_range_cutoff : Å, of the pairs.
     aside : what `read` sets aside, isolated atoms; it is kept with the data, and filled when they are used again.
+    left_out : frames that `read` leaves out, kept and filled likewise.
     tell : what was done and why, in one line.
 
     Raises
@@ -58,8 +62,11 @@ def cached_dataset(
             if not reason:
                 try:
                     dataset = open_dataset(folder, verify=True)
+                    origin_then = read_manifest(folder)["origin"]
                     if aside is not None:
-                        aside += _atoms(read_manifest(folder)["origin"].get("isolated_atoms", []))
+                        aside += _atoms(origin_then.get("isolated_atoms", []))
+                    if left_out is not None:
+                        left_out += [LeftOut(*row) for row in origin_then.get("left_out", [])]
                     tell(f"{folder}: {len(dataset)} prepared frames, as they are.")
                     return dataset
                 except PreparedDataError as error:
@@ -67,11 +74,12 @@ def cached_dataset(
         files = [_described(Path(path)) for path in sources]
         tell(f"{folder}: {'made anew, since ' + reason if reason else 'made'} from {', '.join(Path(path).name for path in sources)}.")
         hashed = [{**f, "sha256": _sha256(Path(path))} for f, path in zip(files, sources)]
-        before = len(aside or ())
+        before, before_left_out = len(aside or ()), len(left_out or ())
 
         def origin() -> dict[str, Any]:
             found = [(int(s.numbers[0]), s.energy, s.charge, s.multiplicity, s.source) for s in (aside or ())[before:]]
-            return {"files": hashed, "recipe": recipe, "isolated_atoms": found}
+            rows = [astuple(row) for row in (left_out or ())[before_left_out:]]
+            return {"files": hashed, "recipe": recipe, "isolated_atoms": found, "left_out": rows}
 
         return write_dataset(folder, read(), cutoff, long_range_cutoff, pairs=pairs, origin=origin)
 

@@ -26,8 +26,8 @@ def read_extxyz(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[La
 
     Parameters
     ----------
-    keys : names of labels; where None, the first of `named_labels.USUAL_KEYS` that a frame has. A frame may lack an energy
-        or forces, not both.
+    keys : names of labels; where None, the first of `named_labels.USUAL_KEYS` that a frame has, energy and forces of one kind before all others. A
+        frame may lack an energy or forces, not both.
     units : eV and Å when not given. Cells and positions are in `units.length` too.
 
     Raises

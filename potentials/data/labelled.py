@@ -50,11 +50,12 @@ class LabelledStructure:
 
 
 def checked(s: LabelledStructure) -> LabelledStructure:
-    """The same structure, or an error that says which label has the wrong shape or is not a number.
+    """The same structure, or an error that says which label has the wrong shape; whether they are numbers is asked by `not_finite`.
 
     Raises
     ------
-    DataError : no atoms; an atomic number that is none; shapes that do not fit the number of atoms; a NaN or infinity in positions or labels.
+    DataError : no atoms; an atomic number that is none; shapes that do not fit the number of atoms; a total charge that is no number; periodic
+        along a cell vector of length 0, or along vectors that span no cell.
     """
     n_atoms = len(s.numbers)
     if n_atoms == 0:
@@ -62,18 +63,45 @@ def checked(s: LabelledStructure) -> LabelledStructure:
     if not (np.ndim(s.numbers) == 1 and np.all((s.numbers >= 1) & (s.numbers <= 118))):
         strange = ", ".join(map(str, np.unique(s.numbers)[:5]))
         raise DataError(f"{s.source} has atomic numbers {strange}; expected one of 1 to 118 for each atom.")
-    expected = {"positions": (n_atoms, 3), "forces": (n_atoms, 3), "stress": (3, 3), "energy": (), "charges": (n_atoms,), "dipole": (3,)}
+    expected = {"positions": (n_atoms, 3), "forces": (n_atoms, 3), "stress": (3, 3), "energy": (), "charges": (n_atoms,), "dipole": (3,), "cell": (3, 3)}
     for name, shape in expected.items():
         value = getattr(s, name)
         if value is None:
             continue
         if np.shape(value) != shape:
             raise DataError(f"{name} has shape {np.shape(value)}, expected {shape}: the label belongs to another structure ({s.source}).")
-        if not np.all(np.isfinite(value)):
-            raise DataError(f"{name} is not a finite number in {s.source}; drop that frame or label it again.")
-    if s.pbc.any() and not np.all(np.abs(s.cell[s.pbc]).sum(axis=1) > 0):
-        raise DataError(f"{s.source} is periodic ({s.pbc.tolist()}) along a cell vector of length 0.")
+    if not np.isfinite(s.charge):
+        raise DataError(f"The total charge is not a finite number in {s.source}; drop that frame or correct it.")
+    if s.pbc.any() and np.isfinite(s.cell).all():
+        if not np.all(np.abs(s.cell[s.pbc]).sum(axis=1) > 0):
+            raise DataError(f"{s.source} is periodic ({s.pbc.tolist()}) along a cell vector of length 0.")
+        if not independent(s.cell[s.pbc]):
+            raise DataError(f"{s.source} is periodic ({s.pbc.tolist()}) along cell vectors that lie in one plane or line: {np.round(s.cell, 3).tolist()}.")
     return s
+
+
+def not_finite(s: LabelledStructure) -> tuple[str, ...]:
+    """What of positions, cell and labels holds a NaN or an infinity; a label that is not there is no such case."""
+    values = ((name, getattr(s, name)) for name in ("positions", "cell", "energy", "forces", "stress", "charges", "dipole"))
+    return tuple(name for name, value in values if value is not None and not np.all(np.isfinite(value)))
+
+
+def refuse_not_finite(s: LabelledStructure) -> LabelledStructure:
+    """The same structure.
+
+    Raises
+    ------
+    DataError : a NaN or infinity in positions, cell or labels.
+    """
+    for name in not_finite(s):
+        raise DataError(f"{name} is not a finite number in {s.source}; drop that frame or label it again.")
+    return s
+
+
+def independent(vectors: np.ndarray) -> bool:
+    """Whether the rows of (n, 3), none of them zero, span n dimensions: no two along one line, no three in one plane."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return bool(np.linalg.det(unit @ unit.T) > 1e-10)
 
 
 def is_isolated_atom(s: LabelledStructure) -> bool:

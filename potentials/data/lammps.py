@@ -145,7 +145,7 @@ def _structure(d: Dumped, keys: LabelKeys, units: Units, config: LammpsConfig, t
         charges = np.array([topology.charges.get(int(i), np.nan) for i in d.columns["id"]])
         if np.isnan(charges).any():
             raise DataError(f"{source} has atoms that {config.topology} does not know; the data file belongs to another system.")
-    total = 0.0 if charges is None else float(charges.sum())
+    total = 0.0 if charges is None or not np.isfinite(charges).all() else float(charges.sum())
     return checked(LabelledStructure(
         numbers=numbers,
         positions=_positions(d, source) * units.to_angstrom,

@@ -7,7 +7,7 @@ numbers      z, Z, nuclear_charges, atomic_numbers, numbers, species; (n_atoms,)
 positions    R, coords, positions, xyz, coordinates; (n_frames, n_atoms, 3)
 energy       E, energies, energy; (n_frames,) or (n_frames, 1)
 forces       F, forces, force; or minus gradient, gradients
-cell         unit_cell, cell, lattice; (3, 3) or (n_frames, 3, 3)
+cell         unit_cell, cell, lattice; (3, 3) or (n_frames, 3, 3); lengths of edges (3,) or (n_frames, 3)
 ===========  ==============================================================================================
 
 What is not compressed is mapped, not read; the rest is read once. Nothing is unpickled.
@@ -27,7 +27,8 @@ import numpy as np
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from potentials.data.guess_units import guess_energy_unit
-from potentials.data.labelled import DataError, LabelKeys, LabelledStructure, checked, formula_of
+from potentials.data.labelled import DataError, LabelKeys, LabelledStructure, checked, formula_of, independent
+from potentials.data.named_labels import multiplicity_of, stress_factor
 from potentials.data.units import Units
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def read_npz(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[Label
     Raises
     ------
     DataError : not an .npz; cut off; pickled objects in it; no elements, positions or labels; arrays that do not fit together;
-        see `checked`.
+        a cell that may be one matrix or the edges of three frames; stress without a unit; see `checked`.
     """
     with _opened(path) as archive:
         names = {name.removesuffix(".npy"): name for name in archive.namelist()}
@@ -69,9 +70,14 @@ def read_npz(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[Label
         arrays = {quantity: _member(archive, names[key], path) for quantity, key in found.items()}
         extra: dict[str, np.ndarray] = {key: _member(archive, names[key], path) for key in ("name", "pbc", "e_unit", "r_unit") if key in names}
     n_frames = _n_frames(arrays, found, path)
+    if "pbc" in extra:
+        _check_pbc(extra["pbc"], n_frames, path)
+    if "cell" in arrays:
+        arrays["cell"] = _cells(arrays["cell"], n_frames, found["cell"], path)
     if units is None:
         units = _units(arrays, found, extra, path)
-    log.info("%s: %d frames, %s; %s, turned into eV and Å.", path.name, n_frames, ", ".join(f"{what} from '{key}'" for what, key in found.items()), units)
+    log.info("%s: %d frames, %s; %s, turned into eV and Å.", path.name, n_frames, ", ".join(f"{what} from '{key}'" for what, key in found.items()),
+             units.with_stress() if "stress" in found else units)  # fmt: skip
     table = _Table(path, found, arrays, units, n_frames, str(extra["name"]) if "name" in extra else None, extra.get("pbc"))
     for index in range(table.n_frames):
         yield table.frame(index)
@@ -113,7 +119,7 @@ class _Table:
             charge=charge,
             molecule=molecule or self.name or formula_of(numbers),
             source=source,
-            multiplicity=int(self._scalar("multiplicity", index, 1.0)),
+            multiplicity=multiplicity_of(self._scalar("multiplicity", index, 1.0), self.keys.get("multiplicity", ""), source),
             charges=None if "charges" not in self.arrays else self._row("charges", index, (n_max,))[real],
             dipole=None if "dipole" not in self.arrays else self._row("dipole", index, (3,)) * u.to_e_angstrom,
         ))  # fmt: skip
@@ -146,17 +152,13 @@ class _Table:
     def _cell(self, index: int) -> np.ndarray | None:
         if "cell" not in self.arrays:
             return None
-        cell = self._row("cell", index, (), per_frame=self.arrays["cell"].ndim == 3 or self.arrays["cell"].shape[-1:] == (9,))
-        if cell.shape == (3,):
-            return np.diag(cell)
-        if cell.size != 9:
-            raise DataError(f"'{self.keys['cell']}' has shape {self.arrays['cell'].shape}, expected (3, 3) or ({self.n_frames}, 3, 3) ({self.path.name}).")
-        return cell.reshape(3, 3)
+        cells = self.arrays["cell"]
+        return self._row("cell", index if len(cells) > 1 else 0, (3, 3))
 
     def _pbc(self, index: int, cell: np.ndarray | None) -> np.ndarray:
         """As the file says; periodic along each cell vector that is not zero, where it says nothing."""
         if self.periodic is not None:
-            row = self.periodic[index] if self.periodic.ndim > 1 else self.periodic
+            row = self.periodic[index if len(self.periodic) > 1 else 0] if self.periodic.ndim > 1 else self.periodic
             return np.broadcast_to(np.asarray(row, dtype=bool).ravel(), 3).copy()
         return np.zeros(3, dtype=bool) if cell is None else np.abs(cell).sum(axis=1) > 0
 
@@ -164,9 +166,7 @@ class _Table:
         if "stress" not in self.arrays:
             return None
         stress = self._row("stress", index, ())
-        if stress.size not in (6, 9):
-            raise DataError(f"'{self.keys['stress']}' has {stress.size} numbers a frame in {self.path.name}; expected 6 (xx, yy, zz, yz, xz, xy) or 9.")
-        return (stress.reshape(3, 3) if stress.size == 9 else voigt_6_to_full_3x3_stress(stress.ravel())) * self.units.to_eV_per_angstrom3
+        return (stress.reshape(3, 3) if stress.size == 9 else voigt_6_to_full_3x3_stress(stress.ravel())) * stress_factor(self.units, self.keys["stress"], self.path.name)
 
     def _text(self, quantity: str, index: int) -> str | None:
         if quantity not in self.arrays:
@@ -210,8 +210,10 @@ def _units(arrays: dict[str, np.ndarray], found: dict[str, str], extra: dict[str
             raise DataError(f"{path.name}: {error} Its own r_unit and e_unit can be overruled with units.") from error
     md17 = (found["positions"], found["numbers"]) in (("R", "z"), ("coords", "nuclear_charges"))
     if "energy" in arrays:
-        numbers = arrays["numbers"][0] if arrays["numbers"].ndim == 2 else arrays["numbers"]
-        guess = guess_energy_unit(np.maximum(numbers, 0), float(np.ravel(arrays["energy"])[0]))
+        energy = np.ravel(arrays["energy"])
+        first = int(np.argmax(np.isfinite(energy)))  # that is a number
+        numbers = arrays["numbers"][first] if arrays["numbers"].ndim == 2 else arrays["numbers"]
+        guess = guess_energy_unit(np.maximum(numbers, 0), float(energy[first]))
         if guess is not None:
             log.info("%s: nothing in the file names its units; its total energies have the size of %s, which is taken, with Å.", path.name, guess)
             return Units(guess)
@@ -265,6 +267,13 @@ def _mapped(path: Path, info: zipfile.ZipInfo, header: int, shape: tuple[int, ..
     return np.memmap(path, dtype=dtype, mode="r", offset=start + header, shape=shape, order="F" if fortran else "C")
 
 
+PER_FRAME = {  # shapes of one frame, of what has a row for each
+    "energy": ((), (1,)), "forces": None, "charges": None, "dipole": None, "stress": ((6,), (9,), (3, 3)), "charge": ((), (1,)), "multiplicity": ((), (1,)),
+    "molecule": ((),),
+}  # fmt: skip
+ONE_FOR_ALL = ("charge", "multiplicity", "molecule")
+
+
 def _n_frames(arrays: dict[str, np.ndarray], keys: dict[str, str], path: Path) -> int:
     """Length of the first axis of the positions; the labels' must be the same."""
     positions = arrays["positions"]
@@ -273,11 +282,46 @@ def _n_frames(arrays: dict[str, np.ndarray], keys: dict[str, str], path: Path) -
     for quantity, array in arrays.items():
         if array.dtype.kind not in ("SU" if quantity == "molecule" else "fiub"):
             raise DataError(f"'{keys[quantity]}' holds {array.dtype}, not numbers ({path.name}).")
-        per_frame = quantity in ("energy", "forces", "charges", "dipole") or (quantity == "numbers" and array.ndim > 1)
+        per_frame = quantity in PER_FRAME or (quantity == "numbers" and array.ndim > 1)
         if quantity == "numbers" and array.ndim not in (1, 2):
             raise DataError(f"'{keys[quantity]}' has shape {array.shape}, expected (n_atoms,) or (n_frames, n_atoms) ({path.name}).")
-        if per_frame and (array.ndim == 0 or len(array) != len(positions)):
+        if not per_frame or (quantity in ONE_FOR_ALL and array.size == 1):
+            continue
+        shapes = PER_FRAME.get(quantity)
+        if array.ndim == 0 or len(array) != len(positions):
             raise DataError(f"'{keys[quantity]}' has shape {array.shape}, but '{keys['positions']}' has {len(positions)} frames ({path.name}).")
+        if shapes is not None and array.shape[1:] not in shapes:
+            expected = " or ".join(str((len(positions), *shape)) for shape in shapes)
+            raise DataError(f"'{keys[quantity]}' has shape {array.shape}, expected {expected} ({path.name}).")
     if not len(positions):
         raise DataError(f"{path} holds no frames.")
     return len(positions)
+
+
+def _check_pbc(pbc: np.ndarray, n_frames: int, path: Path) -> None:
+    if pbc.dtype.kind not in "biuf" or pbc.shape not in ((), (1,), (3,), (1, 1), (1, 3), (n_frames, 1), (n_frames, 3)):
+        raise DataError(f"'pbc' has shape {pbc.shape} of {pbc.dtype} in {path.name}, which has {n_frames} frames; expected (3,) or ({n_frames}, 3), true or false.")
+
+
+def _cells(cell: np.ndarray, n_frames: int, key: str, path: Path) -> np.ndarray:
+    """(n_frames, 3, 3), or (1, 3, 3) where all frames have one cell; lengths of edges become orthogonal cells.
+
+    Three rows of three numbers in a file of three frames are one matrix or the edges of each frame: that is told from what either would
+    mean. Edges are not negative, and the same ones are zero in all frames; a matrix has independent rows.
+    """
+    shape = cell.shape
+    if shape in ((n_frames, 3, 3), (1, 3, 3)):
+        return cell
+    if shape in ((9,), (n_frames, 9), (1, 9)):
+        return cell.reshape(-1, 3, 3)
+    if shape == (3, 3):
+        edges = n_frames == 3 and bool((cell >= 0).all() and ((cell > 0).all(axis=0) | (cell == 0).all(axis=0)).all())
+        if not edges or not cell.any():
+            return cell[None]
+        if independent(np.asarray(cell, dtype=np.float64)[(cell != 0).any(axis=1)]):
+            raise DataError(f"'{key}' has shape (3, 3) in {path.name}, which has 3 frames: its rows may be the vectors of one cell or the edges of three. "
+                            "Save it as (3, 3, 3), a matrix for each frame.")  # fmt: skip
+    if shape in ((3,), (n_frames, 3), (1, 3)):
+        return np.asarray(cell, dtype=np.float64).reshape(-1, 3)[:, None, :] * np.eye(3)
+    raise DataError(f"'{key}' has shape {shape} in {path.name}, which has {n_frames} frames; expected (3, 3) or ({n_frames}, 3, 3), or lengths of edges as (3,) or "
+                    f"({n_frames}, 3).")  # fmt: skip

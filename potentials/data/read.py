@@ -4,14 +4,16 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from potentials.data import hdf5
 from potentials.data.ani import read_ani
 from potentials.data.ase_files import read_ase_db, read_ase_traj
 from potentials.data.extxyz import read_extxyz
 from potentials.data.guess_units import guess_energy_unit
-from potentials.data.labelled import DataError, LabelKeys, LabelledStructure
+from potentials.data.labelled import DataError, LabelKeys, LabelledStructure, not_finite, refuse_not_finite
 from potentials.data.lammps import LammpsConfig, read_lammps_dump
 from potentials.data.npz import read_npz
 from potentials.data.spice import read_spice
@@ -36,12 +38,24 @@ SUFFIXES = {
 }  # fmt: skip
 
 
+_GEOMETRY = frozenset({"numbers", "positions", "cell"})
+MEANINGLESS: dict[str, frozenset[str]] = {  # names of LabelKeys that a format has no place for, or says in one way only
+    "extxyz": _GEOMETRY,
+    "ase-db": _GEOMETRY,
+    "ase-traj": _GEOMETRY,
+    "spice": frozenset({"stress", "cell", "multiplicity"}),
+    "ani": frozenset({"stress", "cell", "molecule", "charge", "multiplicity"}),
+    "lammps-dump": _GEOMETRY | {"energy", "stress", "molecule", "dipole", "charge", "multiplicity"},
+}
+
+
 def read_labelled(
     path: str | Path,
     format: str | None = None,
     keys: LabelKeys = LabelKeys(),
     units: Units | None = None,
     lammps: LammpsConfig | None = None,
+    nonfinite: Literal["refuse", "keep"] = "refuse",
 ) -> Iterator[LabelledStructure]:
     """Labelled structures of a file, one at a time.
 
@@ -51,6 +65,7 @@ def read_labelled(
     keys : names of the labels where they are not the usual ones.
     units : units of the file; those of the format when not given. The log says which were taken.
     lammps : what a LAMMPS dump does not say of itself; for that format only.
+    nonfinite : "keep" lets a NaN or infinity in positions, cell or labels pass, for a caller who leaves such frames out.
 
     Returns
     -------
@@ -59,7 +74,8 @@ def read_labelled(
     Raises
     ------
     FileNotFoundError : no such file.
-    DataError : an unknown format, an unreadable file, a missing, misshapen or NaN label; the message names frame and key.
+    DataError : an unknown format, an unreadable file, a name of a label that the format has no place for, a missing, misshapen or NaN label; the
+        message names frame and key.
     """
     path = Path(path)
     if not path.exists():
@@ -69,18 +85,34 @@ def read_labelled(
     name = _format_of(path, format)
     if lammps is not None and name != "lammps-dump":
         raise DataError(f"{path.name} is read as {name}, to which the settings of [lammps] mean nothing.")
-    return _doubts_told(read_lammps_dump(path, keys, units, lammps) if lammps is not None else READERS[name](path, keys, units), path)
+    for quantity in sorted(MEANINGLESS.get(name, frozenset())):
+        if getattr(keys, quantity) is not None:
+            instead = "; lammps.energies_key names a column of lammps.energies" if (name, quantity) == ("lammps-dump", "energy") else ""
+            raise DataError(f"keys.{quantity} = '{getattr(keys, quantity)}' means nothing to {path.name}, which is read as {name}{instead}. Leave it out, or give it to "
+                            "the files alone that it is meant for.")  # fmt: skip
+    structures = read_lammps_dump(path, keys, units, lammps) if lammps is not None else READERS[name](path, keys, units)
+    return _doubts_told(structures if nonfinite == "keep" else map(refuse_not_finite, structures), path)
+
+
+def usable_keys(path: str | Path, format: str | None, keys: LabelKeys) -> LabelKeys:
+    """The names of labels without those that mean nothing to the file's format."""
+    path = Path(path)
+    if not path.is_file():
+        return keys  # whoever reads it says so
+    return replace(keys, **{quantity: None for quantity in MEANINGLESS.get(_format_of(path, format), ())})
 
 
 def _doubts_told(structures: Iterator[LabelledStructure], path: Path) -> Iterator[LabelledStructure]:
     """The same structures; the log warns where energies seem to be in another unit, and where some frames have a label that others
     lack: a key that is spelt in two ways looks like that."""
-    n_frames = 0
+    n_frames, looked = 0, False
     without: Counter[str] = Counter()
     for n_frames, s in enumerate(structures, start=1):
-        unit = guess_energy_unit(s.numbers, s.energy) if n_frames == 1 and s.energy is not None else None
-        if unit not in (None, "eV"):
-            log.warning("%s: the energy %.6g that was read as eV has the size of a total energy in %s. Check units.", path.name, s.energy, unit)
+        if not looked and not not_finite(s):  # of the first frame that can be used
+            looked = True
+            unit = None if s.energy is None else guess_energy_unit(s.numbers, s.energy)
+            if unit not in (None, "eV"):
+                log.warning("%s: the energy %.6g that was read as eV has the size of a total energy in %s. Check units.", path.name, s.energy, unit)
         without.update(name for name in ("energy", "forces", "stress") if getattr(s, name) is None)
         yield s
     for name, count in without.items():

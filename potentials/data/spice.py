@@ -22,6 +22,7 @@ from ase.data import atomic_numbers
 
 from potentials.data import hdf5
 from potentials.data.labelled import DataError, LabelKeys, LabelledStructure, checked
+from potentials.data.named_labels import number_of
 from potentials.data.units import Units
 
 log = logging.getLogger(__name__)
@@ -39,15 +40,16 @@ def read_spice(path: Path, keys: LabelKeys, units: Units | None) -> Iterator[Lab
     ----------
     keys : `energy` "dft_total_energy" when not given (or e.g. "formation_energy"); `forces` names a gradient when it ends
         in "gradient" and forces when not, "dft_total_gradient" when not given. `molecule` may name a text of the group
-        that is shared by what must stay on one side of a split. `stress` has no place in this layout.
+        that is shared by what must stay on one side of a split, and `charge` an attribute of the group. `stress` has no place in this layout.
     units : hartree and bohr, or what the data sets' own `units` say, when not given.
 
     Raises
     ------
-    DataError : not HDF5; a molecule without energies, gradients, conformations or elements; a link out of the file; see
-        `checked`.
+    DataError : not HDF5; a molecule without energies, gradients, conformations or elements; a name that no molecule has; a link out of the file;
+        see `checked`.
     """
     with hdf5.opened(path) as file:
+        _refuse_unknown(file, keys, path)
         announced = False
         for name, group in hdf5.groups(file, "SPICE"):
             if not announced:
@@ -68,7 +70,7 @@ def _molecule(name: str, group: h5py.Group, path: Path, keys: LabelKeys, units: 
     positions = _values(group, keys.positions or "conformations", where) * units.to_angstrom
     energies = np.ravel(_values(group, energy_key, where)) * units.to_eV
     forces = _values(group, gradient_key, where) * ((-1.0 if gradient_key.endswith("gradient") else 1.0) * units.to_eV_per_angstrom)
-    numbers, charge = _elements_and_charge(group, where)
+    numbers, charge = _elements_and_charge(group, keys, where)
     if not positions.size:
         return  # a molecule of which no conformation was kept
     if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
@@ -79,7 +81,7 @@ def _molecule(name: str, group: h5py.Group, path: Path, keys: LabelKeys, units: 
     dipoles = _optional(group, keys.dipole, (DIPOLE,), (len(positions), 3), where)
     if dipoles is not None:
         dipoles = dipoles * units.to_e_angstrom
-    molecule = hdf5.text(group, keys.molecule) if keys.molecule else name
+    molecule = (hdf5.text(group, keys.molecule) if keys.molecule else "") or name
     subset = hdf5.text(group, "subset")
     for index in range(len(positions)):
         yield checked(LabelledStructure(
@@ -87,6 +89,18 @@ def _molecule(name: str, group: h5py.Group, path: Path, keys: LabelKeys, units: 
             cell=np.zeros((3, 3)), pbc=np.zeros(3, dtype=bool), charge=charge, molecule=molecule, source=f"frame {index} of {where}",
             charges=_finite(charges, index), dipole=_finite(dipoles, index), subset=subset,
         ))  # fmt: skip
+
+
+def _refuse_unknown(file: h5py.File, keys: LabelKeys, path: Path) -> None:
+    """A name of what not every molecule needs to have, and none has."""
+    for quantity in ("charges", "dipole", "molecule", "charge"):
+        key = getattr(keys, quantity)
+        if key is None or any(key in group.attrs if quantity == "charge" else hdf5.has(group, key) for _, group in hdf5.groups(file, "SPICE")):
+            continue
+        name, first = next(hdf5.groups(file, "SPICE"))
+        there = ", ".join(first.attrs if quantity == "charge" else first) or "nothing"
+        raise DataError(f"No {quantity} in any molecule of {path.name}: looked for {'the attribute ' if quantity == 'charge' else ''}'{key}'; there in molecule '{name}': "
+                        f"{there}. Correct keys.{quantity}, or leave it out.")  # fmt: skip
 
 
 def _values(group: h5py.Group, key: str, where: str) -> np.ndarray:
@@ -122,15 +136,16 @@ def _units_of(group: h5py.Group, keys: LabelKeys) -> Units:
         raise DataError(f"'{group.name.lstrip('/')}' of {Path(group.file.filename).name}: {error}") from error
 
 
-def _elements_and_charge(group: h5py.Group, where: str) -> tuple[np.ndarray, float]:
+def _elements_and_charge(group: h5py.Group, keys: LabelKeys, where: str) -> tuple[np.ndarray, float]:
     smiles = hdf5.text(group, "smiles")
     atoms = {int(index): (symbol, charge) for symbol, charge, index in _MAPPED_ATOM.findall(smiles)}
-    if "total_charge" in group.attrs:
-        charge = float(group.attrs["total_charge"])
+    charge_key, numbers_key = keys.charge or "total_charge", keys.numbers or "atomic_numbers"
+    if charge_key in group.attrs:
+        charge = number_of(group.attrs[charge_key], charge_key, where)
     else:
         charge = float(sum(_formal_charge(c) for _, c in atoms.values()))
-    if hdf5.has(group, "atomic_numbers"):
-        return np.asarray(_values(group, "atomic_numbers", where), dtype=np.int64).ravel(), charge
+    if keys.numbers is not None or hdf5.has(group, numbers_key):
+        return np.asarray(_values(group, numbers_key, where), dtype=np.int64).ravel(), charge
     if not atoms or sorted(atoms) != list(range(1, len(atoms) + 1)):
         raise DataError(f"No atomic_numbers in {where}, and its SMILES does not number every atom; there: {', '.join(group)}.")
     unknown = sorted({symbol for symbol, _ in atoms.values()} - set(atomic_numbers) - {s.lower() for s in atomic_numbers})

@@ -21,7 +21,8 @@ _SPELLINGS = {"ev": "eV", "Å": "angstrom", "A": "angstrom", "ang": "angstrom", 
               "Hartree": "hartree", "Eh": "hartree", "Bohr": "bohr", "a0": "bohr", "nanometers": "nm", "nanometer": "nm", "Ry": "rydberg",
               "Hartrees": "hartree", "hartrees": "hartree", "kcal/mole": "kcal/mol", "kcal mol-1": "kcal/mol", "Angs": "angstrom",
               "Debye": "debye", "D": "debye", "elementary_charge*bohr": "e*bohr", "e a0": "e*bohr", "e Å": "e*angstrom", "e*Å": "e*angstrom",
-              "eV/A^3": "eV/angstrom^3", "eV/Å^3": "eV/angstrom^3", "eV/Å³": "eV/angstrom^3"}  # fmt: skip
+              "eV/A^3": "eV/angstrom^3", "eV/Å^3": "eV/angstrom^3", "eV/Å³": "eV/angstrom^3",
+              "eV/Ang^3": "eV/angstrom^3", "eV/Ang/Ang/Ang": "eV/angstrom^3"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,16 @@ class Units:
     energy: str = "eV"
     length: str = "angstrom"
     forces: str | None = None  # e.g. "hartree/bohr"
-    stress: str = "eV/angstrom^3"
+    stress: str | None = None  # eV/Å³ where energies and lengths are eV and Å; else it must be given where a stress is read
     dipole: str | None = None  # e times the length where not given
 
     def __post_init__(self):
         _factor(self.energy, ENERGIES, "energy")
         _factor(self.length, LENGTHS, "length")
-        _factor(self.stress, STRESSES, "stress")
+        if self.stress is None and (self.to_eV, self.to_angstrom) == (1.0, 1.0):
+            object.__setattr__(self, "stress", "eV/angstrom^3")
+        if self.stress is not None:
+            _factor(self.stress, STRESSES, "stress")
         if self.forces is not None:
             force_factor(self.forces)
         if self.dipole is not None:
@@ -57,6 +61,10 @@ class Units:
 
     @property
     def to_eV_per_angstrom3(self) -> float:
+        """Factor of a stress; ValueError where nothing says its unit."""
+        if self.stress is None:
+            raise ValueError(f"nothing says the unit of the stress, while energies are in {self.energy} and lengths in {self.length}. Give units.stress beside "
+                             f"units.energy and units.length; known: {', '.join(STRESSES)}.")  # fmt: skip
         return _factor(self.stress, STRESSES, "stress")
 
     @property
@@ -65,6 +73,10 @@ class Units:
 
     def __str__(self) -> str:
         return f"energies in {self.energy}, lengths in {self.length}, forces in {self.forces or f'{self.energy}/{self.length}'}"
+
+    def with_stress(self) -> str:
+        """The same words with the unit of the stress."""
+        return f"{self}, stress in {self.stress or 'a unit that nothing says'}"
 
 
 def force_factor(unit: str) -> float:

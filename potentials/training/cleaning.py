@@ -9,10 +9,14 @@ from typing import Literal
 import numpy as np
 
 from potentials.data.cleaning import CleaningSettings, Collector, Inspection, inspect, write_rejected
+from potentials.data.cleaning.checks.labels import NOT_FINITE
+from potentials.data.cleaning.finding import counted
 from potentials.data.dataset import Dataset
 from potentials.data.labelled import DataError, LabelledStructure
+from potentials.data.sources import LeftOut
 
 Cleaning = Literal["report", "remove", "off"]
+SHOWN = 8  # frames that are named on the screen
 SPOKEN_OF = 20_000  # frames from which on the checks take long enough to be announced
 
 
@@ -21,6 +25,7 @@ def clean(
     how: Cleaning,
     folder: Path,
     tell: Callable[[str], None],
+    left_out: Sequence[LeftOut] = (),
     settings: CleaningSettings = CleaningSettings(),
 ) -> list[np.ndarray]:
     """Indices that are left of each part, the training part first and the validation part second, ascending.
@@ -30,6 +35,7 @@ def clean(
     parts : (name, data set, indices) of training and validation; of each row of rejected.csv `file` is the name and `frame` the index.
     how : "report" leaves out what is beyond doubt (overlapping atoms, labels that are no numbers, training frames that are copies of validation
         frames); "remove" everything that is suspected; "off" looks at nothing.
+    left_out : frames that are in no part, since a label of theirs is not a finite number; told and listed under their own files and numbers.
     folder : where rejected.csv is written if there is something to write; made when it is not there.
 
     Raises
@@ -49,7 +55,7 @@ def clean(
     out = inspection.flagged() if how == "remove" else inspection.beyond_doubt()
     ends = np.cumsum([len(indices) for _, _, indices in parts])
     inspection.table.index[:] = np.concatenate([indices for _, _, indices in parts])
-    _tell(inspection, out, folder, tell)
+    _tell(inspection, out, left_out, folder, tell)
     kept = [indices[~gone] for (_, _, indices), gone in zip(parts, np.split(out, ends[:-1]))]
     for (name, _, indices), left in zip(parts, kept):
         if not len(left) and len(indices):
@@ -72,12 +78,17 @@ def structures(dataset: Dataset, indices: np.ndarray) -> Iterator[LabelledStruct
         )  # fmt: skip
 
 
-def _tell(inspection: Inspection, out: np.ndarray, folder: Path, tell: Callable[[str], None]) -> None:
+def _tell(inspection: Inspection, out: np.ndarray, left_out: Sequence[LeftOut], folder: Path, tell: Callable[[str], None]) -> None:
     suspicions = inspection.suspicions
-    if not suspicions:
+    if not suspicions and not left_out:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    path = write_rejected(folder / "rejected.csv", inspection)
+    rows = [{"file": f.file, "frame": f.frame, "molecule": f.molecule, "reason": NOT_FINITE, "beyond_doubt": True} for f in left_out]
+    path = write_rejected(folder / "rejected.csv", inspection, rows)
+    if left_out:
+        shown = ", ".join(f"frame {f.frame} of {Path(f.file).name} ({f.what})" for f in left_out[:SHOWN])
+        more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+        tell(f"warning: {counted(len(left_out), 'frame')} left out, with numbers that are not finite: {shown}{more}; listed in {path}.")
     counts: Counter[str] = Counter()
     for f in suspicions:
         counts[f.check] += len(f.frames)

@@ -16,7 +16,8 @@ from potentials.data.dataset import Dataset, batches, build_dataset, split
 from potentials.data.filters import FilterConfig
 from potentials.data.labelled import DataError, LabelledStructure
 from potentials.data.pairlists import ranges
-from potentials.data.sources import FileConfig
+from potentials.data.read import usable_keys
+from potentials.data.sources import FileConfig, LeftOut
 from potentials.data.statistics import Statistics, elements_of, pieces, statistics
 from potentials.potential import Potential
 from potentials.training import fine_tuning
@@ -42,19 +43,26 @@ def prepare(config: TrainConfig, tell: Callable[[str], None]) -> tuple[Part, Par
     refuse_unknown_outputs(config, draft)
     files = config.data.train, config.data.validation
     atoms: list[LabelledStructure] = []  # isolated ones, which are no frames to learn from
+    left_out: list[LeftOut] = []  # frames with labels that are not finite numbers
+    lenient = config.data.cleaning != "off"
 
     def dataset_of(paths: tuple[FileConfig | str, ...] | str, name: str) -> Dataset:
         def read() -> Iterator[LabelledStructure]:
-            frames = without_isolated_atoms(config.data.frames(paths), atoms, every=config.data.reference_energies == "isolated")
+            found = config.data.frames(paths).leaving_out(left_out) if lenient else config.data.frames(paths)
+            frames = without_isolated_atoms(found, atoms, every=config.data.reference_energies == "isolated")
             return _usable(frames, config, draft)
 
         near, far = draft.cutoff, draft.far_cutoff(periodic=False)
         if config.data.cache is None:
             return build_dataset(read(), near, far)
         named = (paths,) if isinstance(paths, str) else paths
-        return cached_dataset(
-            Path(config.data.cache, name), read, named, _recipe(config, draft, named), near, far, pairs=config.data.pairs, aside=atoms, tell=tell
+        dataset = cached_dataset(
+            Path(config.data.cache, name), read, config.data.frames(paths).sources, _recipe(config, draft, named), near, far,
+            pairs=config.data.pairs, aside=atoms, left_out=left_out, tell=tell,
         )
+        for frame in () if lenient else left_out:  # of data that another training has prepared
+            raise DataError(f"{frame.what} is not a finite number in frame {frame.frame} of {frame.file}; drop that frame or label it again.")
+        return dataset
 
     all_frames = dataset_of(files[0], "train")
     if files[1]:
@@ -65,7 +73,7 @@ def prepare(config: TrainConfig, tell: Callable[[str], None]) -> tuple[Part, Par
         training, held_out = Part(all_frames, inside), Part(all_frames, outside)
     refuse_missing_labels(config, training.dataset, training.indices)
     parts = [("training", training.dataset, training.indices), ("validation", held_out.dataset, held_out.indices)]
-    training, held_out = (replace(part, indices=left) for part, left in zip((training, held_out), clean(parts, config.data.cleaning, Path(config.output), tell)))
+    training, held_out = (replace(part, indices=left) for part, left in zip((training, held_out), clean(parts, config.data.cleaning, Path(config.output), tell, left_out)))
     given = _given_energies(config.data, atoms)
     if parent is None:
         known = statistics(training.dataset, training.indices, given)
@@ -174,7 +182,9 @@ def _given_energies(data: DataConfig, atoms: list[LabelledStructure]) -> dict[in
     if data.reference_energies == "fit":
         return None
     if data.reference_energies == "isolated":
-        return energies_of_atoms(data.frames(data.isolated_atoms, FilterConfig()) if data.isolated_atoms else atoms)
+        named = (data.isolated_atoms,) if isinstance(data.isolated_atoms, str) else data.isolated_atoms
+        files = [FileConfig(path, keys=usable_keys(path, data.format, data.keys)) for path in named]
+        return energies_of_atoms(data.frames(files, FilterConfig()) if files else atoms)
     unknown = [symbol for symbol in data.reference_energies if symbol not in atomic_numbers]
     if unknown:
         raise ConfigError(f"[train.data]: reference_energies names no element with {', '.join(map(repr, unknown))}; use symbols such as 'C'.")

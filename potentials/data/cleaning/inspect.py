@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,13 +78,14 @@ def inspect(table: FrameTable, settings: CleaningSettings = CleaningSettings(), 
     return Inspection(table, tuple(found))
 
 
-def write_rejected(path: Path, inspection: Inspection) -> Path:
-    """The list of suspected frames as CSV, in the order of COLUMNS; it appears whole or not at all."""
+def write_rejected(path: Path, inspection: Inspection, more: Iterable[Mapping[str, Any]] = ()) -> Path:
+    """The list of suspected frames as CSV, in the order of COLUMNS, with `more` rows at its end; it appears whole or not at all."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     with scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
         writer.writerows(inspection.rows())
+        writer.writerows(more)
     os.replace(scratch, path)
     return path
 

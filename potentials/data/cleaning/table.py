@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from potentials.data.cleaning.geometry import N_DISTANCES, N_SUMS, Geometry, measure, nearest_image
-from potentials.data.labelled import LabelledStructure
+from potentials.data.labelled import LabelledStructure, not_finite
 
 FORCE_EDGES = np.logspace(-6, 6, 241)  # eV/Å, bins of the histogram of |F|
 SAMPLE = 600  # frames kept of each composition of a file, and fewer where they are large:
@@ -110,7 +110,7 @@ class Collector:
         """Enter one frame."""
         file, index, level, held_out = self._at
         n = len(s.numbers)
-        finite = _finite(s)
+        finite = not not_finite(s)
         forces = s.forces if s.forces is not None and finite else None
         norms = np.zeros(0) if forces is None else np.sqrt(np.einsum("ij,ij->i", forces, forces))
         energy = np.nan if s.energy is None or not finite else float(s.energy)
@@ -188,11 +188,6 @@ def collect(paths_and_frames: Iterable[tuple[Any, Iterable[LabelledStructure]]],
         for s in collector.reading(path, frames):
             collector.add(s)
     return collector.table()
-
-
-def _finite(s: LabelledStructure) -> bool:
-    values = (s.positions, s.cell, s.energy, s.forces, s.stress)
-    return all(value is None or bool(np.isfinite(value).all()) for value in values)
 
 
 _NOTHING = Geometry(np.nan, np.nan, np.nan, 0, np.full(N_DISTANCES + 6, np.nan, dtype=np.float32), np.full(N_SUMS, np.nan))

@@ -101,3 +101,15 @@ def test_dry_run_prints_settings_that_can_be_read_back(folder, capsys):
     (folder / "report.toml").write_text(capsys.readouterr().out)
     assert main(["data", "report", "--config", "report.toml", "--no-plots", "-o", "again", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["thresholds"] == {"too_close": 0.5}
+
+
+def test_labels_that_are_no_numbers_are_listed_and_no_reason_to_stop(folder, frames):
+    bad = [atoms.copy() for atoms in frames]
+    bad[7].info["REF_energy"] = np.nan
+    bad[9].arrays["REF_forces"][1, 1] = np.inf
+    write("nan.xyz", bad, format="extxyz")
+    result = report(DataReportConfig(data="nan.xyz"))
+    with open(result.folder / "rejected.csv", newline="") as file:
+        rows = [(row["frame"], row["reason"], row["beyond_doubt"]) for row in csv.DictReader(file)]
+    assert result.exit_code == 0 and rows == [("7", "not finite", "True"), ("9", "not finite", "True")]
+    assert result.summary["frames"] == 30 and result.summary["beyond_doubt_frames"] == 2

@@ -200,3 +200,18 @@ def test_dask_workers_label_the_same(here):
     label(LabelConfig(("w.xyz",), "emt", output="a.xyz", workers=1))
     label(LabelConfig(("w.xyz",), "emt", output="b.xyz", workers=1, cluster="local"))
     assert (here / "a.xyz").read_text() == (here / "b.xyz").read_text()
+
+
+def test_labels_of_another_method_do_not_stay_beside_the_new_ones(here):
+    frames = waters(2)
+    for frame in frames:
+        frame.info.update(REF_energy=-100.0, dft_energy=-100.0, REF_stress=np.zeros(6), my_Energy=-100.0, REF_virial=np.zeros(9), dft_dipole=np.ones(3),
+                          config_type="gas", charge=0)  # fmt: skip
+        frame.arrays["REF_forces"] = 3 * np.ones((3, 3))
+    write("old.xyz", frames, format="extxyz")
+    label(LabelConfig(("old.xyz",), "emt", output="l.xyz", workers=1))
+    for frame, found, text in zip(frames, read_labelled("l.xyz"), read("l.xyz", ":"), strict=True):
+        frame.calc = EMT()
+        assert found.energy == pytest.approx(frame.get_potential_energy(), abs=1e-7)
+        assert found.forces == pytest.approx(frame.get_forces(), abs=1e-5)
+        assert set(text.info) == {"config_type", "charge", "structure", "level_of_theory"} and set(text.arrays) == {"numbers", "positions"}

@@ -173,3 +173,70 @@ def test_header_that_claims_more_than_there_is_takes_no_memory(tmp_path):
         archive.writestr("R.npy", header + bytes(80))
     with pytest.raises(DataError, match=r"'R.npy' of a.npz should have shape \(1000000000000, 3, 3\), but holds 80 bytes"):
         next(read_labelled(tmp_path / "a.npz"))
+
+
+@pytest.mark.parametrize("extra, message", [
+    (dict(stress=np.zeros((3, 6))), r"'stress' has shape \(3, 6\), but 'R' has 4 frames"),
+    (dict(stress=np.zeros((5, 3, 3))), r"'stress' has shape \(5, 3, 3\), but 'R' has 4 frames"),
+    (dict(stress=np.zeros((4, 3))), r"'stress' has shape \(4, 3\), expected \(4, 6\) or \(4, 9\) or \(4, 3, 3\)"),
+    (dict(Q=np.zeros(3)), r"'Q' has shape \(3,\), but 'R' has 4 frames"),
+    (dict(Q=np.zeros(25)), r"'Q' has shape \(25,\), but 'R' has 4 frames"),
+    (dict(Q=np.array([0, np.nan, 0, 0])), "total charge is not a finite number in frame 1"),
+    (dict(multiplicity=np.ones(5)), r"'multiplicity' has shape \(5,\), but 'R' has 4 frames"),
+    (dict(multiplicity=np.array([1, np.nan, 1, 1])), "'multiplicity' must be a whole number"),
+    (dict(molecule=np.array(["a", "b"])), r"'molecule' has shape \(2,\), but 'R' has 4 frames"),
+    (dict(unit_cell=np.zeros((3, 3, 3))), r"'unit_cell' has shape \(3, 3, 3\) in a.npz, which has 4 frames; expected \(3, 3\) or \(4, 3, 3\)"),
+    (dict(unit_cell=np.ones((4, 6))), r"'unit_cell' has shape \(4, 6\)"),
+    (dict(unit_cell=np.ones((3, 3))), r"frame 0 of a.npz is periodic .* along cell vectors that lie in one plane or line"),
+    (dict(unit_cell=np.eye(3), pbc=np.ones((3, 3), bool)), r"'pbc' has shape \(3, 3\) of bool in a.npz, which has 4 frames"),
+    (dict(unit_cell=np.eye(3), pbc=np.array(["T", "T", "F"])), "'pbc' has shape"),
+])  # fmt: skip
+def test_rows_that_are_not_those_of_the_frames_are_refused(tmp_path, extra, message):
+    R, E, F = arrays()
+    np.savez(tmp_path / "a.npz", R=R, E=E, F=F, z=WATER, **extra)
+    with pytest.raises(DataError, match=message):
+        list(read_labelled(tmp_path / "a.npz", units=Units()))
+
+
+EDGES = np.array([[10.0, 11, 12], [20, 21, 22], [30, 31, 33]])
+
+
+@pytest.mark.parametrize("n_frames, cell, expected", [
+    (4, 9 * np.eye(3)[None], [9 * np.eye(3)] * 4),
+    (4, np.array([7.0, 8, 9]), [np.diag([7, 8, 9])] * 4),
+    (4, np.arange(1.0, 13).reshape(4, 3), [np.diag([1, 2, 3]), np.diag([4, 5, 6]), np.diag([7, 8, 9]), np.diag([10, 11, 12])]),
+    (2, np.arange(18.0).reshape(2, 9) + 9 * np.eye(3).ravel(), [np.arange(9).reshape(3, 3) + 9 * np.eye(3), np.arange(9, 18).reshape(3, 3) + 9 * np.eye(3)]),
+    (3, 12 * np.eye(3), [12 * np.eye(3)] * 3),  # edges would be zero along two directions, and others in each frame
+    (3, np.array([[5.0, 5, -1], [5, -1, 5], [-1, 5, 5]]), [np.array([[5, 5, -1], [5, -1, 5], [-1, 5, 5]])] * 3),
+    (3, np.full((3, 3), 12.0), [12 * np.eye(3)] * 3),  # a matrix of three equal vectors would be no cell
+    (4, EDGES, [EDGES] * 4),
+])  # fmt: skip
+def test_cells_of_every_shape(tmp_path, n_frames, cell, expected):
+    R, E, F = arrays(n_frames)
+    np.savez(tmp_path / "a.npz", R=R, E=E, F=F, z=WATER, unit_cell=cell)
+    read = list(read_labelled(tmp_path / "a.npz", units=Units()))
+    np.testing.assert_array_equal([s.cell for s in read], expected)
+    assert all(s.pbc.all() for s in read)
+
+
+def test_a_cell_that_may_be_the_edges_of_three_frames_is_refused(tmp_path):
+    R, E, F = arrays(3)
+    np.savez(tmp_path / "a.npz", R=R, E=E, F=F, z=WATER, unit_cell=EDGES)
+    with pytest.raises(DataError, match=r"'unit_cell' has shape \(3, 3\) in a.npz, which has 3 frames: .* Save it as \(3, 3, 3\)"):
+        next(read_labelled(tmp_path / "a.npz", units=Units()))
+
+
+def test_charge_and_multiplicity_may_be_one_for_all_frames(tmp_path):
+    R, E, F = arrays()
+    np.savez(tmp_path / "a.npz", R=R, E=E, F=F, z=WATER, Q=np.array([[-1]]), multiplicity=2, molecule=np.array("wat"),
+             unit_cell=9 * np.eye(3), pbc=np.array([[True, False, True]]))  # fmt: skip
+    read = list(read_labelled(tmp_path / "a.npz", units=Units()))
+    assert [(s.charge, s.multiplicity, s.molecule, s.pbc.tolist()) for s in read] == [(-1, 2, "wat", [True, False, True])] * 4
+
+
+def test_a_first_energy_that_is_no_number_hides_no_unit(tmp_path):
+    R, E, F = arrays(energy_unit=Units("hartree").to_eV)
+    E[0] = np.nan
+    np.savez(tmp_path / "a.npz", **LAYOUTS["md17"](R, E, F))
+    read = list(read_labelled(tmp_path / "a.npz", nonfinite="keep"))
+    assert np.isnan(read[0].energy) and read[1].energy == pytest.approx(TOTAL, abs=5)

@@ -2,6 +2,7 @@
 import gzip
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,7 +13,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from potentials.data import DataError, LabelKeys, Units, read_labelled
-from potentials.data.units import BOHR, HARTREE
+from potentials.data.labelled import not_finite
+from potentials.data.units import BOHR, GPA, HARTREE
 
 PEPTIDES = Path(__file__).parents[3] / "../shared/data/peptides_gfn2/peptides_gfn2_val.h5"
 SPICE = Path(__file__).parents[3] / "../shared/data/spice/raw/SPICE-1.1.4_subset_shared.hdf5"
@@ -275,3 +277,139 @@ def test_real_energies_and_forces_belong_together():
 def test_real_spice_file_names_its_own_charges():
     charges = {s.molecule: s.charge for s in read_labelled(SPICE)}
     assert charges == {"103147721": 1.0, "C#C.[Na+]": 1.0}
+
+
+# ---------------------------------------------------------------- labels under several names
+
+def two_methods(frames, *drop, energy_off=100.0, forces_off=3.0):
+    """Frames with labels of two methods, REF_ and plain, less the names in `drop`."""
+    made = []
+    for k in range(frames):
+        atoms = labelled(seed=k)
+        atoms.info["Energy"] = atoms.info["REF_energy"] + energy_off
+        atoms.arrays["force"] = forces_off * atoms.arrays["REF_forces"]
+        for name in drop:
+            atoms.info.pop(name, None), atoms.arrays.pop(name, None)
+        made.append(atoms)
+    return made
+
+
+@pytest.mark.parametrize("drop, energy, factor", [((), 0.0, 1.0), (("REF_forces",), 100.0, 3.0), (("REF_energy",), 100.0, 3.0)])
+def test_energy_and_forces_are_taken_from_names_that_belong_together(tmp_path, caplog, drop, energy, factor):
+    write(tmp_path / "a.xyz", two_methods(3, *drop), format="extxyz")
+    read = list(read_labelled(tmp_path / "a.xyz"))
+    for s, atoms in zip(read, two_methods(3), strict=True):
+        assert s.energy == atoms.info["REF_energy"] + energy
+        np.testing.assert_allclose(s.forces, factor * atoms.arrays["REF_forces"], atol=1e-7)
+    doubled = {"REF_energy": "forces is there as", "REF_forces": "energy is there as"}.get("".join(drop), "energy is there as 'REF_energy' and, with other values, as 'Energy'")
+    assert caplog.text.count(doubled) == 1  # of a file, not of each frame
+
+
+def test_several_names_of_the_same_numbers_are_no_reason_to_warn(tmp_path, caplog):
+    frames = two_methods(2, energy_off=0.0, forces_off=1.0)
+    for atoms in frames:
+        atoms.info["free_energy"] = -1.0  # of a smeared occupation, beside the energy
+    write(tmp_path / "a.xyz", frames, format="extxyz")
+    list(read_labelled(tmp_path / "a.xyz"))
+    assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
+
+def test_a_pair_of_different_methods_is_warned_of_unless_it_was_named(tmp_path, caplog):
+    write(tmp_path / "a.xyz", two_methods(2, "Energy", "REF_forces"), format="extxyz")
+    list(read_labelled(tmp_path / "a.xyz"))
+    assert "energy is read from 'REF_energy' and forces from 'force' (frame 0 of a.xyz)" in caplog.text
+    caplog.clear()
+    list(read_labelled(tmp_path / "a.xyz", keys=LabelKeys(energy="REF_energy", forces="force")))
+    assert "different methods" not in caplog.text
+
+
+def test_all_frames_are_of_the_method_of_the_first_with_both_labels(tmp_path, caplog):
+    frames = two_methods(2, "REF_forces")
+    atom = Atoms("O")
+    atom.info.update(REF_energy=-1.0, Energy=-2.0, config_type="IsolatedAtom")
+    other = labelled(seed=5)
+    write(tmp_path / "a.xyz", [*frames, atom], format="extxyz")
+    assert [s.energy for s in read_labelled(tmp_path / "a.xyz")] == [-1970.0, -1971.0, -2.0]
+    write(tmp_path / "b.xyz", [*frames, other], format="extxyz")
+    list(read_labelled(tmp_path / "b.xyz"))
+    assert "energy is read from 'REF_energy' in frame 2 of b.xyz, and from another name before" in caplog.text
+
+
+# ---------------------------------------------------------------- names and units that would be passed over
+
+@pytest.mark.parametrize("quantity", ["positions", "numbers", "cell"])
+def test_a_name_that_the_format_has_no_place_for_is_refused(tmp_path, quantity):
+    write(tmp_path / "a.xyz", labelled(), format="extxyz")
+    with pytest.raises(DataError, match=f"keys.{quantity} = 'nope' means nothing to a.xyz, which is read as extxyz"):
+        list(read_labelled(tmp_path / "a.xyz", keys=LabelKeys(**{quantity: "nope"})))
+
+
+def spice_like(path, **more):
+    """Two molecules of SPICE's layout, of which the second has more members."""
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        for name in ("a", "b"):
+            group = file.create_group(name)
+            group["atomic_numbers"], group["conformations"] = [8, 1, 1], rng.standard_normal((2, 3, 3)) * 3
+            group["dft_total_energy"], group["dft_total_gradient"] = np.full(2, -76.0), rng.standard_normal((2, 3, 3))
+            group.attrs["total_charge"] = 0.0
+        file["b"].attrs["net"] = -1.0
+        for key, value in more.items():
+            file["b"][key] = value
+    return path
+
+
+@pytest.mark.parametrize("keys, message", [
+    (dict(stress="nope"), "keys.stress = 'nope' means nothing to a.hdf5, which is read as spice"),
+    (dict(multiplicity="nope"), "keys.multiplicity = 'nope' means nothing"),
+    (dict(dipole="nope"), "No dipole in any molecule of a.hdf5: looked for 'nope'; there in molecule 'a': atomic_numbers, conformations"),
+    (dict(charges="nope"), "No charges in any molecule of a.hdf5"),
+    (dict(molecule="nope"), "No molecule in any molecule of a.hdf5"),
+    (dict(charge="nope"), "No charge in any molecule of a.hdf5: looked for the attribute 'nope'; there in molecule 'a': total_charge"),
+    (dict(numbers="nope"), "No 'nope' in molecule 'a' of a.hdf5; there: atomic_numbers"),
+])  # fmt: skip
+def test_a_name_that_no_molecule_has_is_refused(tmp_path, keys, message):
+    with pytest.raises(DataError, match=message):
+        list(read_labelled(spice_like(tmp_path / "a.hdf5"), keys=LabelKeys(**keys)))
+
+
+def test_a_name_that_some_molecules_have_is_taken_there(tmp_path):
+    path = spice_like(tmp_path / "a.hdf5", mu=np.ones((2, 3)), of="series")
+    read = list(read_labelled(path, keys=LabelKeys(dipole="mu", molecule="of", charge="net")))
+    assert [s.dipole is None for s in read] == [True, True, False, False]
+    assert [(s.molecule, s.charge) for s in read] == [("a", 0.0)] * 2 + [("series", -1.0)] * 2
+
+
+@pytest.mark.parametrize("units", [Units("hartree", forces="hartree/bohr"), Units(length="bohr")])
+def test_a_stress_of_which_nothing_says_the_unit_is_refused(tmp_path, caplog, units):
+    atoms = labelled(cell=[8, 9, 10], pbc=True)
+    atoms.info["REF_stress"] = np.full(6, 1e-4)
+    write(tmp_path / "a.xyz", atoms, format="extxyz")
+    np.savez(tmp_path / "a.npz", R=atoms.positions[None], E=[-76.0], z=atoms.numbers, stress=np.full((1, 6), 1e-4), unit_cell=9 * np.eye(3))
+    for name in ("a.xyz", "a.npz"):
+        with pytest.raises(DataError, match=rf"stress' of .*{name} cannot be read: nothing says the unit of the stress.*Give units.stress"):
+            list(read_labelled(tmp_path / name, units=units))
+        with caplog.at_level("INFO"):
+            (s,) = read_labelled(tmp_path / name, units=replace(units, stress="GPa"))
+        assert s.stress[0, 0] == pytest.approx(1e-4 * GPA) and "stress in GPa, turned into" in caplog.text
+        caplog.clear()
+
+
+def test_a_file_without_stress_needs_no_unit_of_it(tmp_path):
+    write(tmp_path / "a.xyz", labelled(), format="extxyz")
+    assert next(read_labelled(tmp_path / "a.xyz", units=Units("hartree"))).energy == pytest.approx(-2070.0 * HARTREE)
+
+
+# ---------------------------------------------------------------- what is not a finite number
+
+def test_frames_that_are_not_finite_pass_only_where_that_is_asked_for(tmp_path):
+    frames = [labelled(seed=k) for k in range(4)]
+    frames[1].info["REF_energy"], frames[2].arrays["REF_forces"][1, 1] = np.nan, np.inf
+    write(tmp_path / "a.xyz", frames, format="extxyz")
+    with pytest.raises(DataError, match="energy is not a finite number in frame 1 of a.xyz; drop that frame"):
+        list(read_labelled(tmp_path / "a.xyz"))
+    read = list(read_labelled(tmp_path / "a.xyz", nonfinite="keep"))
+    assert [not_finite(s) for s in read] == [(), ("energy",), ("forces",), ()]
+    np.savez(tmp_path / "a.npz", R=np.ones((2, 3, 3)), E=[np.nan, 0.0], F=np.zeros((2, 2, 3)), z=[8, 1, 1])
+    with pytest.raises(DataError, match="'F' has shape"):  # a wrong shape stays one
+        list(read_labelled(tmp_path / "a.npz", units=Units(), nonfinite="keep"))

@@ -10,10 +10,12 @@ from potentials.data.cleaning.finding import Finding, finding
 from potentials.data.cleaning.settings import CleaningSettings
 from potentials.data.cleaning.table import FrameTable
 
+NOT_FINITE = "not finite"
+
 
 def labels(table: FrameTable, settings: CleaningSettings) -> Iterable[Finding]:
     """Not finite, without energy, without forces, charged, rare elements."""
-    yield from finding("not finite", "{n} with a position or a label that is not a finite number.",
+    yield from finding(NOT_FINITE, "{n} with a position or a label that is not a finite number.",
                        ~table.finite, np.full(len(table), np.nan), np.nan, doubtless=np.ones(len(table), dtype=bool))
     no_energy, no_forces = table.finite & ~np.isfinite(table.energy), table.finite & ~np.isfinite(table.largest_force)
     yield from finding("no energy", "{n} without an energy.", no_energy, np.full(len(table), np.nan), np.nan, note=True)
