@@ -219,10 +219,13 @@ def _close(config: RelaxConfig, rows: list[dict[str, Any]], n: int, stopped: str
         verdict, exit_code, why = "not converged", EXIT_NOT_CONVERGED, f"{saddles} of {n} structures are no minima: imaginary modes are left."
     else:
         verdict, exit_code, why = "finished", EXIT_FINISHED, f"all {n} structures are relaxed."
+    changed = [row for row in rows if row.get("bonds_changed")]
     summary = {"verdict": verdict, "why": why, "exit_code": exit_code, "potential": list(config.potential), "optimiser": config.optimiser,
-               "fmax_asked_eV_A": config.fmax, "output": str(path), "n_structures": n, "n_converged": done, "structures": rows}
+               "fmax_asked_eV_A": config.fmax, "output": str(path), "n_structures": n, "n_converged": done, "n_bonds_changed": len(changed), "structures": rows}
     write_text(path / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
     screen.end_live()
+    if changed:
+        screen.warn(f"bonds changed on the way of {len(changed)} of {n} structures, as the column bonds_changed says: {changed[0]['bonds_changed']} in the first.")
     screen.close(verdict, why, [("written", f"{path}/relaxed.extxyz and relaxed.csv")], None)
     return summary, exit_code
 

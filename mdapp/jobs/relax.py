@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,9 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
         raise UserError(f"{potential.title} provides {' and '.join(potential.provides)}, and no stress, which the relaxation of a cell needs. Leave out --cell.")
     if "energy" not in potential.provides:
         raise PotentialError(f"{potential.title} provides no energy, and so has no minimum that a structure could relax to. Take a potential that does.")
+    if not potential.conservative:
+        proof = ", and frequencies prove no minimum" if config.frequencies else ""
+        screen.warn(f"The forces of {potential.title} are not the gradient of its energy: where they vanish need not be a minimum{proof}.")
     if many:
         summary, exit_code = relax_many(config, sources, potential, screen)
         return RelaxResult((), exit_code, summary)
@@ -277,7 +281,7 @@ def _close(config: RelaxConfig, one: One, stopped: str | None, target: Path, scr
                "fmax_asked_eV_A": config.fmax, "structures": [one.summary]}
     if config.output is not None and target.parent == Path(config.output) and one.written:
         _write_summary(target.parent / "summary.json", summary)
-    following = f"mdapp run {one.written} --potential {' '.join(config.potential)}" if exit_code == EXIT_FINISHED else None
+    following = f"mdapp run {one.written} --potential {' --potential '.join(shlex.quote(word) for word in config.potential)}" if exit_code == EXIT_FINISHED else None
     screen.close(verdict, why, [("written", str(one.written))] if one.written else [], following)
     return RelaxResult((one,), exit_code, summary)
 

@@ -189,8 +189,9 @@ def _strain_mask(atoms: Atoms, cell: CellRelaxation) -> np.ndarray:
         raise ValueError("A hydrostatic cell relaxation needs three periodic directions.")
     try:
         atoms.get_stress()
-    except (PropertyNotImplementedError, NotImplementedError):
-        raise ValueError("This potential gives no stress: relax with a fixed cell.") from None
+    except (PropertyNotImplementedError, NotImplementedError) as error:
+        why = str(error).rstrip(".") or "this potential gives no stress"
+        raise ValueError(f"{why[0].upper()}{why[1:]}: relax with a fixed cell.") from None
     return wanted
 
 

@@ -21,7 +21,8 @@ from mdapp.relax.single import Relaxed
 from potentials.runtime.batch_evaluator import Item
 
 DELTA = 0.01  # Å: the error of the differences (~ delta²) and the rounding of single precision (~ 1/delta) are about equal
-NOISE_CM1 = 10.0  # an imaginary frequency below it is rounding, not a saddle
+NOISE_CM1 = 10.0  # at most, and where nothing tells it: an imaginary frequency below it is rounding or what is left of the forces, not a saddle
+LEAST_NOISE_CM1 = 0.5
 PUSH = 0.1  # Å, longest move of an atom along an imaginary mode
 TOGETHER = 256  # displaced structures that are made at once
 HNU = units._hbar * 1e10 / math.sqrt(units._e * units._amu)  # eV of a mode with a force constant of 1 eV/(Å² amu)
@@ -115,10 +116,20 @@ def modes_of(atoms: Atoms, hessian: np.ndarray, masses: np.ndarray) -> Modes:
     """Frequencies and modes from second derivatives (3 n_atoms, 3 n_atoms), eV/Å², and masses (n_atoms,), amu."""
     weights = np.sqrt(np.repeat(masses, 3))
     basis = _inner_motions(atoms, masses)  # (3 n_atoms, n_modes), mass-weighted
-    values, vectors = np.linalg.eigh(basis.T @ (hessian / np.outer(weights, weights)) @ basis)
+    weighted = hessian / np.outer(weights, weights)
+    values, vectors = np.linalg.eigh(basis.T @ weighted @ basis)
     moves = (basis @ vectors / weights[:, None]).T
     moves /= np.maximum(np.linalg.norm(moves, axis=1, keepdims=True), 1e-300)
-    return Modes(np.sign(values) * np.sqrt(np.abs(values)) * HNU / units.invcm, moves.reshape(-1, len(atoms), 3), hessian)
+    noise_cm1 = _noise_cm1(weighted, external_motions(atoms, masses))
+    return Modes(np.sign(values) * np.sqrt(np.abs(values)) * HNU / units.invcm, moves.reshape(-1, len(atoms), 3), hessian, noise_cm1)
+
+
+def _noise_cm1(weighted: np.ndarray, outer: np.ndarray) -> float:
+    """What rounding and forces that are not quite zero do to frequencies: three times those that they give to translations and rotations, which have none."""
+    if not len(outer):
+        return NOISE_CM1
+    residue = float(np.abs(outer @ weighted @ outer.T).max())
+    return min(max(3.0 * math.sqrt(residue) * HNU / units.invcm, LEAST_NOISE_CM1), NOISE_CM1)
 
 
 def external_motions(atoms: Atoms, masses: np.ndarray) -> np.ndarray:

@@ -272,3 +272,30 @@ def test_a_signal_ends_the_job_cleanly_with_what_was_reached(folder):
     summary = json.loads(out)
     assert job.returncode == summary["exit_code"] == 3 and summary["verdict"] == "interrupted" and "SIGTERM" in summary["why"]
     assert [s["converged"] for s in summary["structures"]] == [False] and len(read("cluster-relaxed.extxyz")) == 108
+
+
+@pytest.mark.parametrize("start, end_eV", [([[0, 0, 0], [3.817, 0, 0], [7.634, 0, 0]], -0.0310), ([[0, 0, 0], [3.79, 0, 0], [3.79, 3.79, 0], [0, 3.79, 0]], -0.0620)])
+def test_soft_saddles_of_argon_are_no_minima(folder, start, end_eV):
+    """A line of three and a square of four argon atoms: imaginary modes of 1 and 7 cm⁻¹ that rounding does not explain."""
+    write("ar.xyz", Atoms(f"Ar{len(start)}", start))
+    found = relax(RelaxConfig(structure="ar.xyz", potential="lj", fmax=1e-5, frequencies=True))
+    assert found.exit_code == 0 and found.results[0].relaxed.energy == pytest.approx(end_eV, abs=2e-4)
+    assert "after" in found.results[0].judged.sentence and "descent" in found.results[0].judged.sentence
+
+
+def test_broken_structures_of_a_batch_are_told_of(folder, capsys):
+    torn = molecule("H2O")
+    torn.set_distance(0, 1, 1.5, fix=0)  # too far for a bond, and drawn together
+    write("torn.extxyz", [torn, molecule("H2O"), torn], format="extxyz")
+    assert main(["relax", "torn.extxyz", "--potential", EMT, "--output", "out2"]) == 0
+    said = capsys.readouterr()
+    assert "bonds changed on the way of 2 of 3 structures" in said.out + said.err
+    assert json.loads(Path("out2/summary.json").read_text())["n_bonds_changed"] == 2
+
+
+def test_the_reason_why_there_is_no_stress_is_the_calculators_own(folder, capsys):
+    slab = bulk("Ar", cubic=True, a=5.4, crystalstructure="fcc")
+    slab.pbc = [True, True, False]
+    write("slab.extxyz", slab)
+    assert main(["relax", "slab.extxyz", "--potential", "lj", "--cell"]) != 0
+    assert "periodic along all three vectors" in capsys.readouterr().err
