@@ -26,7 +26,7 @@ class EvaluateConfig(Record):
                                   metavar="LABEL=KEY")
     unit: tuple[str, ...] = option(
         (), "energy=UNIT, length=UNIT, forces=UNIT or stress=UNIT of the data; may be repeated. Those of the format when none is given; eV and Å for what "
-        "is not named beside one that is.", metavar="QUANTITY=UNIT")
+        "is not named beside one that is, but for a stress, which then needs its own.", metavar="QUANTITY=UNIT")
     charge: int | None = option(None, "Total charge of every structure in e, in place of what the data say.")
     multiplicity: int | None = option(None, "Spin multiplicity of every structure (2S + 1), in place of what the data say.")
     charged: Literal["refuse", "keep", "drop"] = option(

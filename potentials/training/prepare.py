@@ -133,7 +133,12 @@ def build_potential(config: TrainConfig, known: Statistics | None) -> Potential:
         settings = {**{name: value for name, value in found.items() if name in options}, **settings}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        potential = architecture(from_mapping(architecture.Config, settings, f"[train.potential.config] of {config.potential.name}"))
+        place = f"[train.potential.config] of {config.potential.name}"
+        chosen = from_mapping(architecture.Config, settings, place)
+        try:
+            potential = architecture(chosen)
+        except ValueError as error:  # settings that do not fit each other
+            raise ConfigError(f"{place}: {error}") from error
     potential.to(getattr(torch, config.dtype))
     if known is not None:
         potential.set_reference_energies(known.reference_energies)

@@ -79,3 +79,8 @@ def test_what_the_readers_took_is_said(capsys):
 def test_settings_out_of_range_are_refused(change, claim, capsys):
     Path("train.toml").write_text(Path("train.toml").read_text().replace("seed = 1", change))
     assert main(["train", "train.toml"]) == 2 and claim in capsys.readouterr().err
+
+
+def test_settings_of_an_architecture_that_do_not_fit_are_refused(capsys):
+    Path("train.toml").write_text(Path("train.toml").read_text().replace("degrees = [1, 2]", "degrees = [1, 9]"))
+    assert main(["train", "train.toml"]) == 2 and "[train.potential.config] of so3krates: degrees must be" in capsys.readouterr().err
