@@ -64,7 +64,7 @@ def open_minima(word: str) -> MinimaSource:
 def analyse_minima(config: AnalyseConfig, source: MinimaSource, folder: Path, screen: Screen) -> MinimaReport:
     """The report on one library; with `saddles` or `frequencies`, what is still missing of these is computed first and kept beside the library."""
     from mdapp.jobs._stopping import Stopping
-    from mdapp.minima.landscape.populations import populations
+    from mdapp.minima.landscape.populations import degeneracies, populations
     from mdapp.minima.landscape.store import LANDSCAPE, Landscape
     from mdapp.minima.landscape.survey import survey
     from mdapp.minima.library import Library
@@ -84,7 +84,7 @@ def analyse_minima(config: AnalyseConfig, source: MinimaSource, folder: Path, sc
         view = survey(library)
         frequencies = {k: f for k in range(len(library)) if (f := library.frequencies(k)) is not None}
         frequencies |= {k: f for k, f in landscape.frequencies.items() if k < len(library)}
-        shares = populations(view.energies, config.temperature, frequencies)
+        shares = populations(view.energies, config.temperature, frequencies, *degeneracies(library, config.temperature))
         found = Findings(source, library, landscape, shares, view, frequencies)
         remarks, rows = remarks_of(found), rows_of(found)
         word = "interrupted" if reason else "finished"
@@ -99,7 +99,9 @@ def analyse_minima(config: AnalyseConfig, source: MinimaSource, folder: Path, sc
 
 def _search(config: AnalyseConfig, source: MinimaSource, library: Library, kept: Path, screen: Screen, should_stop: Any) -> Landscape:
     """Saddles and frequencies that are asked for and not there yet."""
+    from mdapp.minima.landscape.eigenvector import FollowOptions
     from mdapp.minima.landscape.explore import find_frequencies, find_saddles
+    from mdapp.minima.landscape.saddles import SaddleOptions
     from mdapp.minima.landscape.store import Landscape
 
     surface, name = _surface(config, source, library, screen)
@@ -111,21 +113,30 @@ def _search(config: AnalyseConfig, source: MinimaSource, library: Library, kept:
         for why in crossed.reasons:
             screen.detail(f"  {pair[0]}-{pair[1]}: {why}")
 
-    find_saddles(landscape, surface, config.saddles, on_pair=tell, should_stop=should_stop)
+    fmax = min(SaddleOptions.fmax, _number(source.settings.get("fmax"), SaddleOptions.fmax))  # minima that were sought as sharply are known again as sharply
+    finer = SaddleOptions.fmax / fmax > 2
+    options = SaddleOptions(follow=FollowOptions(fmax=fmax, steps=300), fmax=fmax, steps=3000) if finer else SaddleOptions()
+    find_saddles(landscape, surface, config.saddles, options, on_pair=tell, should_stop=should_stop)
     find_frequencies(landscape, surface, config.frequencies, lambda k, f: screen.live(f"frequencies: {len(landscape.frequencies)} of {config.frequencies} minima"), should_stop)
     screen.end_live()
     return landscape
 
 
+def _number(value: Any, otherwise: float) -> float:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else otherwise
+
+
 def _surface(config: AnalyseConfig, source: MinimaSource, library: Library, screen: Screen) -> tuple[Surface, str]:
     """The search's own potential, in double precision where it is a network, and its name with a hash."""
     from mdapp.jobs._compute import device_for, set_threads
-    from mdapp.jobs._potential import load
+    from mdapp.jobs._potential import found_again, load
     from mdapp.minima.landscape.surface import Surface
     from potentials.calculator import PotentialCalculator, batch_evaluator
 
     asked = config.potential or source.settings.get("potential")
     words = (asked,) if isinstance(asked, str) else tuple(asked or ())
+    if not config.potential and len(words) == 1:
+        words = (found_again(words[0], tomllib.loads(source.settings_text).get("provenance", {})),)
     if not words:
         raise UserError(f"{source.name} does not say which potential it was made with: name it with --potential.")
     device = device_for("auto")

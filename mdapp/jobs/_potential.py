@@ -4,6 +4,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,14 @@ def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0].strip() if lines else type(error).__name__
     return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def found_again(word: str, provenance: Mapping[str, Any]) -> str:
+    """A potential as a folder's settings name it; the file's whole path where it was named relative to another folder than the present one.
+
+    Parameters
+    ----------
+    provenance : [provenance] of run.toml: `folder`, in which the command was given, and `potential`, its file.
+    """
+    source, home = Path(str(provenance.get("potential", ""))), Path(str(provenance.get("folder", "")))
+    return str(source) if source.is_file() and (home / word).resolve() == source and not Path(word).exists() else word

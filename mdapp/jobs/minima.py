@@ -16,7 +16,7 @@ from mdapp.config import MinimaConfig, ResumeConfig
 from mdapp.errors import EXIT_FINISHED, EXIT_STOPPED, Interrupted, RunFolderError, UserError
 from mdapp.jobs._log import Teller
 from mdapp.jobs._minima_start import Setting, prepare, provenance
-from mdapp.jobs._potential import file_hash
+from mdapp.jobs._potential import file_hash, found_again
 from mdapp.jobs._report import versions
 from mdapp.jobs._stopping import Stopping
 from mdapp.minima.completeness import Completeness
@@ -132,9 +132,8 @@ def stored_search(folder: RunFolder) -> tuple[MinimaConfig, dict[str, Any]]:
     except UserError as error:
         raise RunFolderError(f"{folder.path} cannot be resumed. {error}") from None
     refuse_code_in(folder.path, settings.potential)
-    source, home = Path(str(where.get("potential", ""))), Path(str(where.get("folder", "")))
-    if len(settings.potential) == 1 and source.is_file() and (home / settings.potential[0]).resolve() == source and not Path(settings.potential[0]).exists():
-        settings = replace(settings, potential=(str(source),))  # named relative to another folder
+    if len(settings.potential) == 1:
+        settings = replace(settings, potential=(found_again(settings.potential[0], where),))
     return settings, where
 
 

@@ -4,9 +4,9 @@ A permutation is allowed when it is an automorphism of the bond graph (`symmetry
 ring, equal molecules. Which of them is taken is decided by the superposition alone, so the hands of prochiral hydrogens never count, and a permutation that does not
 give the same geometry helps nothing. Without bonds (clusters) all atoms of an element are equivalent.
 
-**Mirror images** are two minima where the molecule is chiral, that is, has a stereocentre; otherwise (clusters, butane, a glycine chain) a conformer and
-its mirror image count as one, as they have one energy. `mirror="distinct"` or `"one"` decides otherwise; take "distinct" for chirality without
-stereocentres (helicenes, hindered biaryls), which is not noticed.
+**Mirror images** are two minima where the molecule is chiral, that is, has stereocentres whose hands no automorphism takes to all their opposites; otherwise (clusters,
+butane, a glycine chain, meso forms) a conformer and its mirror image count as one, as they have one energy. `mirror="distinct"` or `"one"` decides otherwise; take "distinct" for
+chirality without stereocentres (helicenes, hindered biaryls), which is not noticed.
 
 First the **fingerprint**: distances between atoms, sorted within each kind of pair. Sorting never widens a difference, and the distances of two superposed
 structures differ by less than their atoms are apart; so with the factor 1/n_atoms the Euclidean distance of two fingerprints is never more than their aligned RMSD: what it
@@ -29,7 +29,7 @@ from ase import Atoms
 
 from mdapp.errors import StructureError
 from mdapp.minima.symmetry import Symmetry
-from mdapp.monitors._graph import stereocentres
+from mdapp.monitors._graph import stereocentres, triple_products
 from mdapp.topology import find_bonds
 
 Mirror = Literal["auto", "one", "distinct"]
@@ -43,6 +43,7 @@ PORTION = 16  # of them looked at together, where the first that makes the two o
 MOST_TRIED = 24  # of them refined, the most promising first
 HOPELESS = 3.0  # times the allowed RMSD, before a start is refined
 MOST_ROUNDS = 30
+FLAT = 0.1  # of the product of three lengths: less is no hand at all
 
 
 @dataclass(frozen=True)
@@ -63,27 +64,28 @@ class Match:
 class Identity:
     """What makes two minima of one molecule or cluster the same."""
 
-    def __init__(self, numbers: np.ndarray, bonds: np.ndarray, mirror: Mirror = "auto"):
+    def __init__(self, numbers: np.ndarray, bonds: np.ndarray, mirror: Mirror = "auto", is_chiral: bool | None = None):
         """
         Parameters
         ----------
         numbers : (n_atoms,) atomic numbers.
         bonds : (n_bonds, 2); none of them for a cluster.
-        mirror : are mirror images one minimum? "auto": unless the molecule has a stereocentre.
+        mirror : are mirror images one minimum? "auto": unless the molecule is chiral.
+        is_chiral : do the hands of its stereocentres make its mirror image another molecule? Where not given, any centre with four partners is taken to.
         """
         if mirror not in ("auto", "one", "distinct"):
             raise ValueError(f"mirror must be auto, one or distinct, got '{mirror}'.")
         self.numbers = np.array(numbers, dtype=np.int64)
         self.bonds = np.array(bonds, dtype=np.int64).reshape(-1, 2)
         self.symmetry = Symmetry(self.numbers, self.bonds)
-        self.is_chiral = len(stereocentres(self.numbers, self.bonds)) > 0
+        self.is_chiral = bool((stereocentres(self.numbers, self.bonds)[:, 4] >= 0).any()) if is_chiral is None else bool(is_chiral)
         self.mirror_is_one = mirror == "one" or (mirror == "auto" and not self.is_chiral)
         self._anchors = np.flatnonzero(self.symmetry.fixed)
         self._pairs, self._kinds, self._blocks, self._weights = _pair_kinds(self.symmetry)
 
     @classmethod
     def of(cls, atoms: Atoms, mirror: Mirror = "auto") -> Identity:
-        """From a sound structure: bonds are those that `find_bonds` sees.
+        """From a sound structure: bonds are those that `find_bonds` sees, hands those that it has.
 
         Raises
         ------
@@ -91,7 +93,8 @@ class Identity:
         """
         if atoms.pbc.any():
             raise StructureError("Minima are told apart for molecules and clusters only, and this structure is periodic. Remove its cell (pbc = F F F) if it is none.")
-        return cls(atoms.numbers, find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc), mirror)
+        bonds = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+        return cls(atoms.numbers, bonds, mirror, _is_chiral(atoms.numbers, bonds, atoms.positions))
 
     @property
     def n_features(self) -> int:
@@ -139,14 +142,14 @@ class Identity:
             for (mirrored, hand), start in zip(hands, starts):
                 if start is None:
                     continue
-                found = self._refined(a, hand, start, mirrored, place)
+                found = self.refined(a, hand, start, mirrored, place)
                 if best is None or found.rmsd < best.rmsd:
                     best = found
                 if best.rmsd < 1e-9 or (rmsd_max is not None and best.within(rmsd_max)):
                     return best
-        return best or self._refined(a, b, b @ rotation(a, b), False, place, rounds=1)
+        return best or self.refined(a, b, b @ rotation(a, b), False, place, rounds=1)
 
-    def _refined(self, a: np.ndarray, b: np.ndarray, turned: np.ndarray, mirrored: bool, place: np.ndarray, rounds: int = MOST_ROUNDS) -> Match:
+    def refined(self, a: np.ndarray, b: np.ndarray, turned: np.ndarray, mirrored: bool, place: np.ndarray, rounds: int = MOST_ROUNDS) -> Match:
         """The best permutation and the best rotation in turn, from b as it is turned, until neither changes."""
         seen: np.ndarray | None = None
         for _ in range(rounds):
@@ -193,6 +196,25 @@ def rotation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if np.linalg.det(u) * np.linalg.det(vt) < 0:
         u[:, 2] *= -1.0
     return u @ vt
+
+
+def _is_chiral(numbers: np.ndarray, bonds: np.ndarray, positions: np.ndarray) -> bool:
+    """Does no automorphism take the hands of all stereocentres to their opposites? (Flat centres have no hand.)"""
+    centres = stereocentres(numbers, bonds)
+    if not len(centres):
+        return False
+    symmetry = Symmetry(numbers, bonds)
+    partners = centres[:, 1:]
+    ranks = np.where(partners < 0, len(numbers), symmetry.labels[partners])
+    first = np.take_along_axis(partners, np.argsort(ranks, axis=1), axis=1)[:, :3]  # in an order that every automorphism keeps
+    r = positions[first] - positions[centres[:, :1]]
+    volumes = triple_products(r[:, 0], r[:, 1], r[:, 2]) / np.linalg.norm(r, axis=2).prod(axis=1)
+    known = np.abs(volumes) > FLAT
+    at, hands = centres[known, 0], np.sign(volumes[known])
+    kept = np.zeros((len(numbers), len(numbers)))
+    kept[at] = 1.0
+    kept[np.ix_(at, at)] = hands[:, None] == hands
+    return bool(kept[np.arange(len(numbers)), symmetry.assign(kept)].sum() > 0.5)
 
 
 def _frames(a: np.ndarray, b: np.ndarray, labels: np.ndarray, rmsd_max: float) -> Iterator[np.ndarray | None]:

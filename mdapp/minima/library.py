@@ -158,7 +158,7 @@ class Library(Contents):
         for name in (name for name in NAMES if name in like.arrays):
             reference.set_array(name, like.arrays[name].copy())
         reference.info.update({key: like.info[key] for key in INFO_KEPT if key in like.info})
-        self._header = Header(reference, identity.bonds, s.mirror, s.rmsd_max, s.energy_window_eV, uuid.uuid4().hex)
+        self._header = Header(reference, identity.bonds, s.mirror, s.rmsd_max, s.energy_window_eV, uuid.uuid4().hex, identity.is_chiral)
         library_file.create(self.path, self._header, identity.n_features)
         self._known = Catalogue(identity, s)
         self._begin_journal()
@@ -171,7 +171,7 @@ class Library(Contents):
         if asked is not None and asked != stored:
             raise RunFolderError(f"{self.path} was made with {stored}, and now {asked} is asked for. Keep to it, or begin a new library.")
         self.sameness = stored
-        self._known = Catalogue(Identity(header.reference.numbers, header.bonds, stored.mirror), stored)
+        self._known = Catalogue(Identity(header.reference.numbers, header.bonds, stored.mirror, header.is_chiral), stored)
         self._known.fill(contents.minima, contents.visits)
         self._n_events, self._folded = contents.n_events, (len(self._known), len(self._known.history))
         for record in self._unread(journal, header):

@@ -5,7 +5,7 @@ journal is folded into a copy that takes the file's name. A killed process loses
 
 Layout, ASE units unless the name says otherwise, -1 for «none» in whole numbers, NaN in others::
 
-    attributes            program, format, library_id, n_events, mirror, rmsd_max_A, energy_window_eV, info (JSON: charge and the like)
+    attributes            program, format, library_id, n_events, mirror, rmsd_max_A, energy_window_eV, is_chiral (0 or 1; older files have none), info (JSON: charge and the like)
     numbers               (n_atoms,) atomic numbers
     bonds                 (n_bonds, 2) the bond graph that says which atoms are equivalent
     names/...             (n_atoms,) atom and residue names, where the start had them
@@ -56,6 +56,7 @@ class Header:
     rmsd_max: float  # Å
     energy_window_eV: float
     library_id: str
+    is_chiral: bool | None = None  # of the start; None in files that do not say
 
 
 @dataclass
@@ -83,7 +84,7 @@ def create(path: Path, header: Header, n_features: int) -> None:
         file.attrs.update({
             "program": np.bytes_(f"mdapp {version()}".encode()), "format": FORMAT, "library_id": np.bytes_(header.library_id.encode()), "n_events": 0,
             "mirror": np.bytes_(header.mirror.encode()), "rmsd_max_A": header.rmsd_max, "energy_window_eV": header.energy_window_eV,
-            "info": np.bytes_(json.dumps(info).encode("ascii")),
+            "info": np.bytes_(json.dumps(info).encode("ascii")), **({} if header.is_chiral is None else {"is_chiral": int(header.is_chiral)}),
         })  # fmt: skip
         _whole(file, "numbers", np.asarray(atoms.numbers, dtype="<i4"))
         _whole(file, "bonds", np.asarray(header.bonds, dtype="<i8").reshape(-1, 2))
@@ -152,7 +153,7 @@ def read(path: Path) -> tuple[Header, Contents]:
                 atoms.set_array(name, np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values)
             atoms.info.update(json.loads(_text(file.attrs["info"])))
             header = Header(atoms, file["bonds"][:], _text(file.attrs["mirror"]), float(file.attrs["rmsd_max_A"]), float(file.attrs["energy_window_eV"]),
-                            _text(file.attrs["library_id"]))
+                            _text(file.attrs["library_id"]), bool(file.attrs["is_chiral"]) if "is_chiral" in file.attrs else None)
             contents = Contents(int(file.attrs["n_events"]), *({name: file[group][name][:] for name in file[group]} for group in ("minima", "visits")))
         except RunFolderError:
             raise

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 CENTRES = (6, 14, 15, 16, 7)  # with four partners: C, Si, P, S, N
+PYRAMIDS = (15, 16)  # with three partners and a lone pair, too stiff to turn over: phosphines; sulfoxides, sulfonium
 
 
 def neighbours_of(n_atoms: int, bonds: np.ndarray) -> list[list[int]]:
@@ -41,13 +42,13 @@ def classes_of(numbers: np.ndarray, neighbours: Sequence[Sequence[int]]) -> np.n
 
 
 def stereocentres(numbers: np.ndarray, bonds: np.ndarray) -> np.ndarray:
-    """(n_centres, 5): an atom with four different partners, and these. (Rings that differ by direction alone are not told apart.)"""
+    """(n_centres, 5): an atom with four different partners, and these; -1 is the lone pair of S and P with three. (Rings that differ by direction alone are not told apart.)"""
     neighbours = neighbours_of(len(numbers), bonds)
-    candidates = [k for k, partners in enumerate(neighbours) if len(partners) == 4 and numbers[k] in CENTRES]
+    candidates = [k for k, partners in enumerate(neighbours) if numbers[k] in {4: CENTRES, 3: PYRAMIDS}.get(len(partners), ())]
     if not candidates:
         return np.zeros((0, 5), np.int64)
     labels = classes_of(numbers, neighbours)
-    found = [(k, *neighbours[k]) for k in candidates if len({labels[p] for p in neighbours[k]}) == 4]
+    found = [(k, *neighbours[k], -1)[:5] for k in candidates if len({labels[p] for p in neighbours[k]}) == len(neighbours[k])]
     return np.array(found, dtype=np.int64).reshape(-1, 5)
 
 

@@ -1,8 +1,9 @@
 """How much of each minimum there is at a temperature.
 
-With frequencies: the harmonic free energy of each minimum, vibrations quantised, its symmetry counted (a minimum of rotational symmetry s is found in 1/s as many
-copies). Without: Boltzmann's factor of the energy alone, which leaves out that wide basins hold more. The two are never mixed in one table: minima without
-frequencies are then left out where they are so high that they do not matter, else the energies alone are used, and the table says which.
+With frequencies: the harmonic free energy of each minimum, vibrations quantised. Without: Boltzmann's factor of the energy alone, which leaves out that wide basins hold
+more. The two are never mixed in one table: minima without frequencies are then left out where they are so high that they do not matter, else the energies alone are
+used, and the table says which. Either way copies are counted: a minimum of rotational symmetry s is found in 1/s as many, one that stands for itself and its
+mirror image in twice as many.
 """
 from __future__ import annotations
 
@@ -10,11 +11,18 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import units
 
+from mdapp.minima.identity_copies import copies_of
+
+if TYPE_CHECKING:
+    from mdapp.minima.contents import Contents
+
 NEGLIGIBLE_KT = 8.0  # above the lowest free energy: exp(-8) is 0.0003
+COUNTED_KT = 25.0  # above the lowest energy: no copies are counted of what is never populated
 LEAST_CM1 = 10.0  # softer modes count as this soft: a harmonic mode of 0 1/cm would take everything
 
 
@@ -61,8 +69,17 @@ def vibrational_free_energy(frequencies_cm1: np.ndarray, temperature_K: float) -
     return float(np.sum(quantum / 2 + kT * np.log1p(-np.exp(-quantum / kT))))
 
 
+def degeneracies(library: Contents, temperature_K: float) -> tuple[dict[int, int], dict[int, int]]:
+    """Symmetry numbers and numbers of mirror images by minimum, for `populations`; of minima that matter at the temperature."""
+    energies = library.energies()
+    positions = library.positions() if len(energies) else np.zeros(0)
+    low = np.flatnonzero(energies - energies.min(initial=np.inf) <= COUNTED_KT * units.kB * temperature_K).tolist()
+    found = {k: copies_of(library.identity, positions[k], library.sameness.rmsd_max) for k in low}
+    return {k: c.symmetry for k, c in found.items()}, {k: c.images for k, c in found.items()}
+
+
 def populations(energies: np.ndarray, temperature_K: float, frequencies: Mapping[int, np.ndarray] | None = None,
-                symmetry: Mapping[int, int] | None = None) -> Populations:
+                symmetry: Mapping[int, int] | None = None, images: Mapping[int, int] | None = None) -> Populations:
     """Shares of minima at a temperature.
 
     Parameters
@@ -70,6 +87,7 @@ def populations(energies: np.ndarray, temperature_K: float, frequencies: Mapping
     energies : (n_minima,), eV.
     frequencies : 1/cm, by number of the minimum, without the modes of shifts and rotations; a minimum with an imaginary one counts as not known.
     symmetry : rotational symmetry number by number of the minimum; 1 where not given.
+    images : 2 for a minimum that stands for itself and its mirror image; 1 where not given.
     """
     if not temperature_K > 0:
         raise ValueError(f"temperature_K must be > 0, got {temperature_K}.")
@@ -77,7 +95,7 @@ def populations(energies: np.ndarray, temperature_K: float, frequencies: Mapping
         raise ValueError("There is no minimum yet, so nothing is populated.")
     kT = units.kB * temperature_K
     e = np.asarray(energies, dtype=float) - np.min(energies)
-    copies = -kT * np.log(1.0 / np.array([(symmetry or {}).get(k, 1) for k in range(len(e))], dtype=float))
+    copies = kT * np.log([(symmetry or {}).get(k, 1) / (images or {}).get(k, 1) for k in range(len(e))])
     vibrations = np.full(len(e), np.nan)
     for k, f in (frequencies or {}).items():
         if 0 <= k < len(e) and not np.any(np.asarray(f) < -LEAST_CM1):
@@ -85,8 +103,8 @@ def populations(energies: np.ndarray, temperature_K: float, frequencies: Mapping
     known = np.isfinite(vibrations)
     if known.any():
         free = e + vibrations
-        floor = np.nanmin(free)
-        hoped = e + np.nanmin(vibrations) - floor  # of those not known, were their vibrations as favourable as any
+        floor = np.nanmin(free + copies)
+        hoped = e + copies + np.nanmin(vibrations) - floor  # of those not known, were their vibrations as favourable as any
         harmonic = bool(np.all(known | (hoped > NEGLIGIBLE_KT * kT)))
     else:
         free, harmonic = e, False

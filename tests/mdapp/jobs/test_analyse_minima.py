@@ -147,3 +147,27 @@ def test_settings_are_checked(here):
     for words, said in ((dict(saddles=-1), "saddles must be >= 0"), (dict(temperature=0.0), "temperature must be > 0 K")):
         with pytest.raises(ValueError, match=said):
             AnalyseConfig(run=("x",), **words).check()
+
+
+def test_saddles_are_sought_as_sharply_as_the_minima_were(here):
+    """The four minima of LJ7 lie within 0.02 eV: at 0.01 eV/Å nothing on the way down to them would be told from them."""
+    atoms = Atoms("Ar7", 3.4 * np.array([[0, 0, 0], [1.1, 0, 0], [0.5, 1, 0], [0.5, 0.3, 0.9], [0.5, 0.3, -0.9], [1.5, 0.9, 0.3], [-0.5, 0.9, 0.2]]))
+    atoms.write("ar7.xyz")
+    assert main(["minima", "ar7.xyz", "--potential", "lj", "--hops", "80", "--fmax", "1e-4", "--same-energy", "1e-4", "--seed", "1", "--output", "lj7"]) == 0
+    found = analyse(AnalyseConfig(run="lj7", saddles=6, plots=False)).reports[0].summary
+    assert found["n_minima"] == 4 and found["n_saddles"] >= 3
+    assert min(found["barriers_eV"]) == pytest.approx(0.0110, abs=5e-4)
+
+
+def test_a_potential_named_from_another_folder_is_found_again(here, monkeypatch):
+    import shutil
+
+    from potentials.words import file_of
+
+    Path("sub").mkdir()
+    shutil.copy(file_of("so3krates.pt"), "sub/mine.pt")
+    molecule("CH3OH").write("sub/methanol.xyz")
+    monkeypatch.chdir("sub")
+    assert main(["minima", "methanol.xyz", "--potential", "mine.pt", "--hops", "1", "--walkers", "1", "--output", "found"]) in (0, 3)
+    monkeypatch.chdir("..")
+    assert main(["analyse", "sub/found", "--frequencies", "1"]) == 0

@@ -135,6 +135,42 @@ def test_hands_of_a_chiral_molecule_are_two_minima():
     assert Identity.of(atoms, mirror="one").same(atoms.positions, -atoms.positions)
 
 
+def two_centres(*hands: int) -> Atoms:
+    """CHFCl-CHFCl, each half of the given hand."""
+    tetrahedron = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
+    halves = []
+    for hand, way in zip(hands, (1, -1)):
+        x = np.vstack([np.zeros(3), tetrahedron[1:] * np.array([[1.09], [1.36], [1.76]])])
+        x = (x if hand > 0 else x[:, [1, 0, 2]]) - 0.77 * tetrahedron[0]  # exchanging x and y turns the hand, and keeps the bond to the other half
+        halves.append(x if way > 0 else x @ Rotation.from_rotvec(np.pi * np.array([1, -1, 0]) / np.sqrt(2)).as_matrix().T)
+    return Atoms("CHFClCHFCl", positions=np.vstack(halves))
+
+
+@pytest.mark.parametrize("hands", [(1, 1), (-1, -1), (1, -1), (-1, 1)])
+def test_a_meso_form_is_one_with_its_mirror_image_and_what_is_no_meso_form_is_not(hands):
+    atoms, is_meso = two_centres(*hands), hands[0] != hands[1]
+    identity = Identity.of(atoms)
+    assert len(identity.bonds) == 7 and identity.is_chiral != is_meso
+    assert identity.same(atoms.positions, -atoms.positions) == is_meso
+    atoms.numbers[3] = 35  # the halves differ: no automorphism exchanges them
+    assert Identity.of(atoms).is_chiral
+
+
+def test_a_pair_of_mirrored_molecules_is_one_with_its_mirror_image():
+    pair, twins = chiral(), chiral()
+    pair.extend(Atoms(pair.numbers, -pair.positions + [8, 0, 0]))
+    twins.extend(Atoms(twins.numbers, twins.positions + [8, 0, 0]))
+    assert not Identity.of(pair).is_chiral and Identity.of(twins).is_chiral
+
+
+def test_a_sulfoxide_is_chiral():
+    """CH2F-S(=O)-CH3; but not CH3-S(=O)-CH3."""
+    atoms = molecule("C2H6SO")
+    assert not Identity.of(atoms).is_chiral
+    atoms.numbers[np.flatnonzero(atoms.numbers == 1)[0]] = 9
+    assert Identity.of(atoms).is_chiral and not Identity.of(atoms).same(atoms.positions, -atoms.positions)
+
+
 def test_mirror_images_of_a_peptide_are_two_minima():
     atoms = read(REPO / "examples" / "peptide.xyz")
     assert not Identity.of(atoms).same(atoms.positions, -atoms.positions)

@@ -17,6 +17,7 @@ from ase.build import molecule
 from ase.io import read
 from growing_library import seed_of, shape
 from scipy.spatial.transform import Rotation
+from test_identity import two_centres
 
 from mdapp.errors import OutputError, RunFolderError, StructureError
 from mdapp.minima import library as module
@@ -48,6 +49,24 @@ def filled(path: Path, n: int = 30) -> Library:
         library.place(disguised(cluster(k), rng), -1.0 - 1e-3 * (k % 7), Origin("md burst", (k + 1) % n, 1, 10 * n + k))
     library.set_frequencies(min(4, n - 1), [-20.0, 100.0, 300.0])
     return library
+
+
+@pytest.mark.parametrize("second", [9, 17])
+def test_a_library_knows_again_whether_mirror_images_are_one(tmp_path, second):
+    atoms = two_centres(1, -1)  # a meso form; with another halogen at one of its halves none
+    atoms.numbers[2] = 35
+    atoms.numbers[6] = 35 if second == 9 else 53
+    path = tmp_path / "minima.h5"
+    with Library(path, "a", like=atoms) as library:
+        library.place(atoms, -1.0, START)
+        mirrored = Atoms(atoms.numbers, -atoms.positions)
+        assert library.find(mirrored.positions, -1.0).is_new == (second != 9)
+    with Library(path, "r") as library:
+        assert library.identity.is_chiral == (second != 9) and library.find(mirrored.positions, -1.0).is_new == (second != 9)
+    with h5py.File(path, "r+") as file:
+        del file.attrs["is_chiral"]
+    with Library(path, "r") as library:  # a file that does not say: chiral by its graph
+        assert library.identity.is_chiral and len(library) == 1
 
 
 def assert_same(a: Library, b: Library) -> None:

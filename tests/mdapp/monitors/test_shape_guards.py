@@ -1,5 +1,6 @@
 """Guards of the molecule's shape: hands, peptide bonds, rings; what hops; what the potential doubts."""
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from mdapp.monitors._graph import peptide_bonds, rings, stereocentres
 from mdapp.topology.bonds import find_bonds
 from test_guards import at, frame_of, moved
 
+REPO = Path(__file__).parents[3]
 ALANINE = """N -1.48 0.30 -0.10
 H -1.90 -0.60 -0.30
 H -1.80 0.95 -0.80
@@ -105,6 +107,54 @@ def test_a_hand_is_kept_through_periodic_walls():
     atoms.positions += [0.2, 4.4, 0.9]
     atoms.wrap()
     assert levels(watch, replace(start, positions=atoms.positions), range(0, 200, 5)) == ["ok"] * 40
+
+
+def oxide():
+    """Ac-Met(O)-NHMe, and the same with its S=O turned over."""
+    from ase.io import read
+
+    atoms = read(REPO / "examples" / "learn_peptide" / "Ac-MetO-NHMe.xyz")
+    sulfur = int(np.flatnonzero(atoms.numbers == 16)[0])
+    bonds = bonds_of(atoms)
+    near = sorted({int(k) for bond in bonds if sulfur in bond for k in bond} - {sulfur})
+    oxygen = next(k for k in near if atoms.numbers[k] == 8)
+    u, v = (atoms.positions[k] - atoms.positions[sulfur] for k in near if k != oxygen)
+    normal = np.cross(u, v) / np.linalg.norm(np.cross(u, v))
+    inverted = atoms.copy()
+    inverted.positions[oxygen] -= 2 * ((atoms.positions[oxygen] - atoms.positions[sulfur]) @ normal) * normal
+    return atoms, inverted, sulfur, oxygen
+
+
+def test_a_sulfoxide_is_a_centre_that_may_not_turn_over():
+    from mdapp.minima.integrity import Integrity
+    from mdapp.minima.molecule import Molecule
+
+    atoms, inverted, sulfur, _ = oxide()
+    start, watch = begun("chirality", atoms)
+    assert sulfur in watch.centres[:, 0].tolist() and len(watch.centres) == 2
+    assert levels(watch, replace(start, positions=inverted.positions), [0, 10, 100]) == ["ok", "warn", "stop"]
+    assert levels(begun("chirality", atoms)[1], start, range(0, 200, 50)) == ["ok"] * 4
+    integrity = Integrity(Molecule.of(atoms))
+    assert integrity.broken(atoms.positions) is None and integrity.broken(inverted.positions) == f"stereocentre S{sulfur} turned over"
+
+
+def test_a_thioether_is_no_centre():
+    atoms, _, sulfur, oxygen = oxide()
+    alpha = [k for k in stereocentres(atoms.numbers, bonds_of(atoms))[:, 0].tolist() if k != sulfur]
+    del atoms[oxygen]
+    assert stereocentres(atoms.numbers, bonds_of(atoms))[:, 0].tolist() == alpha
+
+
+@pytest.mark.parametrize("symbols, centres", [
+    ("S OCN", 1), ("S FCN", 1), ("P HCN", 1), ("S OOC", 0), ("P HHC", 0), ("N HCO", 0), ("C HNO", 0), ("S OOCN", 0), ("P OOSC", 0), ("P OSCN", 1), ("S CC", 0),
+])  # fmt: skip
+def test_sulfur_and_phosphorus_need_three_different_partners_or_four(symbols, centres):
+    """The first atom in the middle, the others about it."""
+    from ase import Atoms
+
+    atoms = Atoms(symbols.replace(" ", ""))
+    found = stereocentres(atoms.numbers, np.array([(0, k) for k in range(1, len(atoms))]))
+    assert found.tolist() == [[*range(len(atoms)), -1][:5]] * centres
 
 
 # ---------------------------------------------------------------------------- peptide bond
