@@ -82,6 +82,8 @@ class RunConfig(Record):
         whole(self, "replicas", 1, 1000)
         whole(self, "parallel", 1, 1000)
         whole(self, "seed", 0, 2**63 - 1)
+        if self.seed is not None and self.seed + self.replicas > 2**63:
+            raise ValueError(f"seed = {self.seed} leaves no seeds for replicas = {self.replicas}: the last would be above {2**63 - 1}. Give a smaller seed.")
         if self.parallel is not None and self.replicas == 1:
             raise ValueError(f"parallel = {self.parallel} is given, but there is one replica only. Leave it out, or give --replicas.")
         if self.on_event not in ("stop", "warn", "rewind"):

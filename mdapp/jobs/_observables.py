@@ -22,6 +22,7 @@ MOST_PAIRS = 3
 LIQUID_FROM = 10  # molecules of one kind
 FASTEST_FS = 4.0  # between frames: 4000 cm⁻¹ and more are resolved
 SLOWEST_FS = 20.0  # beyond it there is no spectrum: 800 cm⁻¹ is the end
+NEARLY = 1.001  # times in files are rounded
 COARSEST_CM1 = 300.0  # what a record must tell apart: 110 fs; of a shorter one no band is seen
 MOVES_PS = 0.1  # frames that are nearer in time add nothing to a diffusion coefficient
 SHOWN, MB = 500, 1 << 20  # frames for what is costly in each, and fewer of large systems, by the size of the sample
@@ -191,7 +192,7 @@ def _of_motion(first: Chunk, torsions: Torsions, asked: Asked) -> Iterator[Wante
 
     if len(first.system) > MOST_ATOMS_IN_SPECTRUM:
         return
-    if _frame_fs(first) > SLOWEST_FS:
+    if _frame_fs(first) > SLOWEST_FS * NEARLY:
         yield "power_spectrum", MOTION, "", Refusal(f"Frames are {_frame_fs(first):.4g} fs apart, and vibrations need {SLOWEST_FS:g} fs or less between them.")
         return
     yield "power_spectrum", MOTION, "Spectrum of the velocities", OfLongRecords(PowerSpectrumTally())
@@ -205,7 +206,7 @@ def doubts(further: dict[str, Found]) -> list[str]:
     """What must be said beside a result; a spectrum that ends below the stretching of light bonds carries them folded in."""
     found = further.get("power_spectrum")
     spectrum: Any = found.result if found else None
-    if spectrum is None or spectrum.frame_fs <= FASTEST_FS:
+    if spectrum is None or spectrum.frame_fs <= FASTEST_FS * NEARLY:
         return []
     return [f"Frames are {spectrum.frame_fs:.4g} fs apart: the spectrum ends at {spectrum.wavenumber_cm1[-1]:.0f} cm⁻¹, and faster vibrations are folded into it; "
             f"store a frame every {FASTEST_FS:g} fs or less."]

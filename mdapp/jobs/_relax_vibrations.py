@@ -35,6 +35,8 @@ class Judged:
             return ""
         n, k = known["n_imaginary"], known["descents"]
         what = "a minimum" if n == 0 else f"no minimum: {n} imaginary mode{'s' if n > 1 else ''}"
+        if n == 0 and (known["lowest_frequency_cm1"] or 0.0) < 0:
+            what = f"perhaps a minimum, the softest mode being lost in noise of {self.minimum.modes.noise_cm1:.1f} cm⁻¹ (a smaller --fmax tells)"
         way = f" after {k} descent{'s' if k > 1 else ''} along imaginary modes" if k else ""
         lowest = "" if known["lowest_frequency_cm1"] is None else f", lowest frequency {known['lowest_frequency_cm1']:.1f} cm⁻¹"
         return f"{what}{way}{lowest}, zero point {known['zero_point_eV']:.4f} eV, harmonic free energy {known['free_energy_eV']:.4f} eV"

@@ -276,7 +276,9 @@ def summary_of(folder: RunFolder) -> dict[str, Any] | None:
         found = json.loads(folder.summary.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict) or any(type(found.get(name)) is not int for name in ("steps", "exit_code")) or not isinstance(found.get("verdict"), str):
+        return None
+    return found
 
 
 def earlier_alarms(folder: RunFolder, step: int) -> Counter[str]:

@@ -5,7 +5,7 @@ the numbers that it shows. What a trajectory does not have (a peptide, energies,
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -74,7 +74,9 @@ def analyse(config: AnalyseConfig, screen: Screen | None = None) -> AnalyseResul
     UserError : nothing there to read, or a folder for the report that holds something else.
     """
     screen = screen or silent()
-    words = [one for word in config.run for one in replicas_of(word)]
+    words, twice = _each_once([one for word in config.run for one in replicas_of(word)])
+    for word in twice:
+        screen.say(f"{word} is named twice, and read once.")
     sources = [open_minima(word) if holds_minima(word) else open_source(word, config.topology, config.elements, config.frame_time) for word in words]
     if (config.saddles or config.frequencies) and not all(isinstance(source, MinimaSource) for source in sources):
         raise UserError("saddles and frequencies are for libraries of minima (a folder with minima.h5), and not all that was named is one.")
@@ -99,6 +101,19 @@ def analyse(config: AnalyseConfig, screen: Screen | None = None) -> AnalyseResul
     exit_code = max((r.exit_code for r in reports if isinstance(r, MinimaReport)), default=EXIT_FINISHED)
     return AnalyseResult(tuple(reports), exit_code, {"exit_code": exit_code, "runs": [report.summary for report in reports],
                                                      **({} if pooled is None else {"pooled": pooled.summary})})
+
+
+def _each_once(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words of different runs and files, and those that name one of them again."""
+    found: dict[Path, str] = {}
+    again = []
+    for word in words:
+        path = Path(word).resolve()
+        place = path.parent if path.name == "trajectory.h5" else path
+        if place in found:
+            again.append(word)
+        found.setdefault(place, word)
+    return list(found.values()), again
 
 
 def _tell(screen: Screen, report: Report | MinimaReport) -> None:

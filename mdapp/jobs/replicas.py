@@ -77,8 +77,17 @@ def resume_replicas(config: ResumeConfig, asked: RunConfig, folder: RunFolder, s
     Parameters
     ----------
     asked : the settings of all, with the total of steps and what else may change.
+
+    Raises
+    ------
+    UserError : one has done more steps than asked for; nothing was changed.
     """
+    from mdapp.jobs.resume import _write_total
+
     asked = replace(asked, parallel=asked.parallel or 1)
+    done = max(finished(folder.path / f"r{k:03d}") for k in range(asked.replicas))
+    if done > (asked.steps or 0):
+        raise UserError(f"{folder.path}: {done} steps are done already, more than the {asked.steps} asked for. --steps is the total; give more.")
     children, left = [], []
     for k in range(asked.replicas):
         name = f"r{k:03d}"
@@ -93,6 +102,7 @@ def resume_replicas(config: ResumeConfig, asked: RunConfig, folder: RunFolder, s
             children.append(Child(name, _begin(asked, folder, k)))
     teller = Teller(screen, folder.log)
     teller.say(f"mdapp resume {folder.path}: {len(children)} of {asked.replicas} replicas go on; {len(left)} have ended by themselves.")
+    _write_total(folder, asked)
     return _drive(children, asked, folder, teller, stopping)
 
 
@@ -111,6 +121,8 @@ def _at_once(config: RunConfig, settled: RunConfig) -> int:
 def _drive(waiting: Sequence[Child], config: RunConfig, folder: RunFolder, teller: Teller, stopping: Stopping) -> RunResult:
     """Keep so many going until all have ended, or a stop was asked for and has been passed on."""
     queue, running, told = list(waiting), [], False
+    words: dict[str, str] = {}  # the last of each that has ended
+    before = {c.name: _stamp(RunFolder(folder.path / c.name)) for c in waiting}
     begun = time.perf_counter()
     try:
         while queue or running:
@@ -124,9 +136,9 @@ def _drive(waiting: Sequence[Child], config: RunConfig, folder: RunFolder, telle
                 running[-1].start()
             for child in [c for c in running if c.ended()]:
                 running.remove(child)
-                said = child.last_words()
-                if said:
-                    teller.warn(f"{child.name}: {said}")
+                words[child.name] = child.last_words()
+                if words[child.name]:
+                    teller.warn(f"{child.name}: {words[child.name]}")
             share, line = _progress(folder, config, running)
             teller.screen.live(line, share)
             time.sleep(POLL_S)
@@ -134,7 +146,45 @@ def _drive(waiting: Sequence[Child], config: RunConfig, folder: RunFolder, telle
         for child in running:  # an error of ours: none is left alone
             child.stop()
     teller.screen.end_live()
-    return _close(waiting, config, folder, teller, stopping, time.perf_counter() - begun)
+    ended, found = {c.name: c for c in waiting if c.exit_code is not None}, []
+    for k in range(config.replicas):
+        name = f"r{k:03d}"
+        inside = RunFolder(folder.path / name)
+        end = _end(inside, ended.get(name), words.get(name, ""), config, _stamp(inside) != before.get(name))
+        found.append({"folder": str(inside.path), "seed": (config.seed or 0) + k, **end})
+    return _close(found, config, folder, teller, stopping, time.perf_counter() - begun)
+
+
+def _stamp(folder: RunFolder) -> tuple[int, int] | None:
+    """Another one where a summary has been written since."""
+    try:
+        stat = folder.summary.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
+
+
+def _end(folder: RunFolder, child: Child | None, said: str, config: RunConfig, is_new: bool) -> dict[str, Any]:
+    """How one ended: as its summary says, unless its process says otherwise or the steps asked for are not done.
+
+    Parameters
+    ----------
+    child : its process, where one was started and has ended.
+    said : the last words of that.
+    is_new : the summary is of this session.
+    """
+    own = summary_of(folder) or {}
+    steps, rate = own.get("steps", 0), own.get("ns_per_day")
+    code = own.get("exit_code", EXIT_STOPPED if child is None else child.exit_code)
+    why = own.get("why", "not begun" if child is None else child.why)
+    verdict = own.get("verdict", "interrupted" if code == EXIT_STOPPED else "stopped")
+    if child is not None and child.exit_code == EXIT_STOPPED and not (own and is_new):
+        code, verdict, why = EXIT_STOPPED, "interrupted", (said or "interrupted before it went on") if finished(folder.path) else child.why
+    elif child is not None and child.exit_code not in (EXIT_FINISHED, EXIT_STOPPED, EXIT_GUARD):
+        code, verdict, why = child.exit_code, "stopped", said or child.why
+    elif code == EXIT_FINISHED and steps < (config.steps or 0):
+        code, verdict, why = EXIT_STOPPED, "interrupted", f"{steps} of {config.steps} steps are done"
+    return {"verdict": verdict, "exit_code": code, "steps": steps, "why": why, "ns_per_day": rate if isinstance(rate, (int, float)) else None}
 
 
 def _progress(folder: RunFolder, config: RunConfig, running: Sequence[Child]) -> tuple[float, str]:
@@ -144,17 +194,8 @@ def _progress(folder: RunFolder, config: RunConfig, running: Sequence[Child]) ->
     return sum(done) / (steps * config.replicas), f"{sum(n >= steps for n in done)} of {config.replicas} finished; {at}"
 
 
-def _close(children: Sequence[Child], config: RunConfig, folder: RunFolder, teller: Teller, stopping: Stopping, seconds: float) -> RunResult:
+def _close(found: Sequence[dict[str, Any]], config: RunConfig, folder: RunFolder, teller: Teller, stopping: Stopping, seconds: float) -> RunResult:
     """summary.json of all, and the last lines."""
-    ended = {c.name: c for c in children if c.exit_code is not None}
-    found: list[dict[str, Any]] = []
-    for k in range(config.replicas):
-        name = f"r{k:03d}"
-        own = summary_of(RunFolder(folder.path / name)) or {}
-        code = own.get("exit_code", ended[name].exit_code if name in ended else EXIT_STOPPED)
-        verdict = own.get("verdict", "interrupted" if code == EXIT_STOPPED else "stopped")
-        found.append({"folder": str(folder.path / name), "seed": (config.seed or 0) + k, "verdict": verdict, "exit_code": code, "steps": own.get("steps", 0),
-                      "why": own.get("why", ended[name].why if name in ended else "not begun"), "ns_per_day": own.get("ns_per_day")})  # fmt: skip
     worst = min((r["verdict"] for r in found), key=lambda v: VERDICTS.index(v) if v in VERDICTS else 0)
     exit_code = _worst_code([int(r["exit_code"]) for r in found])
     if stopping.reason is not None and folder.stop.exists():

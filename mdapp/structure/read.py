@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_masses
 
 from mdapp.errors import StructureError
 from mdapp.frame import named
@@ -123,6 +124,7 @@ def clean(atoms: Atoms, path: Path, notes: list[str], from_pdb: bool = False) ->
         raise StructureError(f"{path}: the masses must be finite and above zero.")
     if "momenta" in result.arrays and not np.isfinite(result.arrays["momenta"]).all():
         raise StructureError(f"{path}: the momenta are not all finite numbers.")
+    notes = notes + _of_masses(result)
     if atoms.constraints:
         notes.append("The constraints in the file are not used: all atoms move.")
     charge = _charge(atoms.info, path)
@@ -134,6 +136,19 @@ def clean(atoms: Atoms, path: Path, notes: list[str], from_pdb: bool = False) ->
     notes = notes + drop_box_that_is_none(result, from_pdb=from_pdb)
     result.info["notes"] = notes
     return result
+
+
+def _of_masses(atoms: Atoms) -> list[str]:
+    """What is said of masses that a file states, where they are not those of its elements."""
+    if "masses" not in atoms.arrays:
+        return []
+    usual = atomic_masses[atoms.numbers]
+    odd = np.flatnonzero(np.abs(atoms.arrays["masses"] - usual) > 0.01)
+    if not len(odd):
+        return []
+    k = int(odd[np.argmax(np.abs(atoms.arrays["masses"][odd] / usual[odd] - 1))])
+    one = f"{named(atoms.numbers, [k])} with {atoms.arrays['masses'][k]:.4g} amu for one"
+    return [f"Masses of the file are used: {len(odd)} of {len(atoms)} are not those of their elements, {one}."]
 
 
 def _pick(items: Iterator[Item], index: int, path: Path) -> tuple[Item, int]:

@@ -47,7 +47,7 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
 
     Raises
     ------
-    RunFolderError : a line before the last is no JSON object.
+    RunFolderError : a line before the last is no JSON object, or one that no run writes.
     """
     path = Path(folder) / EVENTS
     if not path.exists():
@@ -59,10 +59,15 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
             event = json.loads(raw)
         except ValueError:
             event = None
-        if not isinstance(event, dict):
+        if not isinstance(event, dict) or not _is_plausible(event):
             raise RunFolderError(f"{path}: line {number} is damaged; remove it to read the other {len(whole) - 1}.")
         events.append(event)
     return events
+
+
+def _is_plausible(event: dict[str, Any]) -> bool:
+    """Steps are whole numbers and versions a table, where they are there."""
+    return all(type(event[name]) is int for name in ("step", "to_step") if name in event) and isinstance(event.get("versions", {}), dict)
 
 
 def standing(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

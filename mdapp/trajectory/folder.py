@@ -110,10 +110,16 @@ def planned_run_folder(structure: str | Path, ensemble: str, temperature_K: floa
     """
     if output is not None:
         path = Path(output)
+        if not str(output):
+            raise OutputError("--output is empty; name a folder.")
         if path.exists() and not path.is_dir():
             raise OutputError(f"{path} is a file; --output wants a folder.")
         if holds_run(path):
             raise OutputError(f"{path} holds a run already; nothing is ever overwritten. Give another --output, or go on with 'mdapp resume {path}'.")
+        try:
+            refuse_strange(path)
+        except RunFolderError as error:  # a run that could be neither resumed nor analysed
+            raise OutputError(f"{error} Or give another --output.") from None
         return path
     name = f"{_stem(structure)}-{ensemble}" + (f"-{temperature_K:g}K" if temperature_K is not None else "")
     path, number = root / name, 1

@@ -22,6 +22,7 @@ from mdapp.trajectory.layout import Constants, Field, Layout
 
 FORMAT = 1
 CHUNK_BYTES = 1 << 16
+READ_BYTES = 8 << 20  # at a time, of a file that is looked through
 LIBRARY = ("v110", "v110")  # oldest and newest structures in the file
 
 
@@ -97,6 +98,24 @@ def read_layout(path: Path) -> tuple[Layout, Constants, str, np.ndarray]:
     """
     with open_plain(path) as file:
         return layout_in(file, path)
+
+
+def refuse_unreadable(path: Path, layout: Layout) -> None:
+    """Read every frame once, which compares it with its checksum.
+
+    Raises
+    ------
+    RunFolderError : some cannot be read; the first such frame is named.
+    """
+    with open_plain(path) as file:
+        for field in layout.fields:
+            dataset = file[field.path]
+            rows = max(1, READ_BYTES // max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))))
+            for begin in range(0, len(dataset), rows):
+                try:
+                    dataset[begin : begin + rows]
+                except OSError:
+                    raise RunFolderError(f"{path} is damaged near frame {begin} ({field.path} does not fit its checksum). Bring the whole file back, or start anew.") from None
 
 
 def layout_in(file: h5py.File, path: Path) -> tuple[Layout, Constants, str, np.ndarray]:

@@ -105,6 +105,7 @@ class TrajectoryWriter:
         kept = int(np.searchsorted(steps, last_step, side="right"))
         if kept != n_frames or (kept and steps[kept - 1] != last_step):
             raise RunFolderError(f"{self.path} holds {kept} frames up to step {last_step}, but the checkpoint knows {n_frames}. Bring the right file back, or start anew.")
+        store.refuse_unreadable(self.path, layout)
         if kept < len(steps):
             store.cut(self.path, kept)
         self._layout, self._n_frames, self._last_step = layout, kept, last_step

@@ -17,6 +17,7 @@ from mdapp.config import AnalyseConfig
 from mdapp.errors import OutputError, UserError
 from mdapp.frame import Frame
 from mdapp.jobs.analyse import analyse
+from mdapp.screen import Screen
 from mdapp.topology import topology_of
 from mdapp.trajectory import ThermoWriter, TrajectoryWriter, write_input
 
@@ -305,3 +306,9 @@ def test_runs_of_different_atoms_are_not_pooled(here):
     write("methanol.xyz", [molecule("CH3OH")] * 2)
     found = analyse(AnalyseConfig(run=["water.xyz", "methanol.xyz"], output="out", plots=False))
     assert found.summary["pooled"]["pooled"] == {} and "not pooled" in (here / "out" / "pooled" / "report.html").read_text()
+
+
+def test_a_run_that_is_named_twice_is_read_once(here, capsys):
+    run = make_run(here / "run", n=30)
+    found = analyse(AnalyseConfig(run=(str(run), str(run / "trajectory.h5"), "run"), plots=False), Screen())
+    assert len(found.reports) == 1 and capsys.readouterr().out.count("is named twice, and read once") == 2

@@ -1,4 +1,5 @@
 """Any file of a run folder cut, emptied, altered or exchanged: the run is refused in a sentence, or goes on to the right trajectory. Never on wrongly."""
+import json
 import shutil
 import socket
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 from ase.build import molecule
 from ase.cluster import Icosahedron
 
-from mdapp.config import ResumeConfig, RunConfig
-from mdapp.errors import UserError
+from mdapp.config import AnalyseConfig, ResumeConfig, RunConfig
+from mdapp.errors import RunFolderError, UserError
+from mdapp.jobs.analyse import analyse
 from mdapp.jobs.resume import resume
 from mdapp.jobs.run import run
 from mdapp.trajectory import read_frames
@@ -92,6 +94,25 @@ def test_a_damaged_folder_is_refused_or_goes_on_rightly(name, harm):
             assert np.array_equal(getattr(f, what), getattr(g, what)), f"{what} at step {g.step} after harm to {name}"
     first, second = read_thermo(Path("part/thermo.csv")), read_thermo(Path("whole/thermo.csv"))
     assert all(np.array_equal(first[k], second[k], equal_nan=True) for k in second), f"thermo.csv after harm to {name}"
+
+
+@pytest.mark.parametrize("line", ['{"kind": "guard", "step": "abc", "monitor": "x"}', '{"kind": "rewind", "step": null, "to_step": 3}',
+                                  '{"kind": "rewind", "step": 1, "to_step": "q"}', '{"kind": "restart", "step": 0, "versions": [1]}'])  # fmt: skip
+def test_an_event_that_no_run_writes_is_damage(line):
+    events = Path("part/events.jsonl")
+    n = len(events.read_bytes().splitlines())
+    events.write_bytes(events.read_bytes() + line.encode() + b"\n")
+    with pytest.raises(RunFolderError, match=f"line {n + 1} is damaged"):
+        resume(ResumeConfig("part", steps=60))
+    with pytest.raises(RunFolderError, match=f"line {n + 1} is damaged"):
+        analyse(AnalyseConfig(("part",)))
+
+
+@pytest.mark.parametrize("content", ['{"exit_code": 0, "steps": "x", "verdict": 5}', '{"exit_code": 0, "verdict": "sound"}', '{"exit_code": [], "steps": 60, "verdict": "sound"}'])
+def test_a_summary_that_no_run_writes_is_none(content):
+    Path("whole/summary.json").write_text(content)
+    assert resume(ResumeConfig("whole")).exit_code == 0
+    assert json.loads(Path("whole/summary.json").read_text())["steps"] == 60
 
 
 def test_nothing_is_asked_of_a_network(monkeypatch):

@@ -12,6 +12,7 @@ from ase.io import write
 
 from mdapp.cli import main
 from mdapp.config import ResumeConfig, RunConfig
+from mdapp.errors import UserError
 from mdapp.jobs import resume, run
 from mdapp.jobs._children import Child, command_of, finished
 from mdapp.jobs._sources import replicas_of
@@ -46,6 +47,42 @@ def test_replicas_stopped_and_resumed_are_the_single_runs_with_their_seeds():
             assert (alone.folder / name).read_bytes() == Path(f"all/r{k:03d}", name).read_bytes()
     assert replicas_of("all") == ["all/r000", "all/r001"]
     assert resume.resume(ResumeConfig(run="all")).summary["replicas"] == again.summary["replicas"]  # nothing is left to do
+
+
+def test_replicas_made_longer_and_stopped_go_on_to_the_new_total():
+    def stop():
+        while finished(Path("all/r000")) < 300:
+            time.sleep(0.05)
+        Path("all/STOP").touch()
+
+    run.run(RunConfig(**ARGON, steps=100, seed=7, replicas=2, parallel=1, output="all"))
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    first = resume.resume(ResumeConfig(run="all", steps=1500))
+    stopper.join()
+    assert first.exit_code == 3 and first.summary["replicas"][0]["steps"] < 1500
+    assert first.summary["replicas"][1] | {"exit_code": 3, "verdict": "interrupted", "why": "100 of 1500 steps are done", "steps": 100} == first.summary["replicas"][1]
+    with pytest.raises(UserError, match="steps are done already, more than the 90 asked for"):
+        resume.resume(ResumeConfig(run="all", steps=90))
+    again = resume.resume(ResumeConfig(run="all"))
+    assert again.exit_code == 0 and [r["steps"] for r in again.summary["replicas"]] == [1500, 1500]
+
+
+def test_a_replica_that_cannot_go_on_is_not_taken_for_the_finished_one_that_it_was():
+    run.run(RunConfig(**ARGON, steps=100, seed=7, replicas=2, parallel=2, output="all"))
+    for name in ("checkpoint.h5", "checkpoint.prev.h5"):
+        Path("all/r001", name).write_bytes(b"")
+    Path("all/r000/summary.json").write_text('{"exit_code": 0, "steps": "x", "verdict": 5}')
+    result = resume.resume(ResumeConfig(run="all", steps=200))
+    whole, broken = result.summary["replicas"]
+    assert result.exit_code == 5 and (whole["exit_code"], whole["steps"]) == (0, 200)
+    assert (broken["exit_code"], broken["verdict"]) == (5, "stopped") and "checkpoint" in broken["why"]
+
+
+def test_every_replica_has_a_seed():
+    assert RunConfig(**ARGON, seed=2**63 - 3, replicas=3).replicas == 3
+    with pytest.raises(ValueError, match="seed = .* replicas = 3"):
+        RunConfig(**ARGON, seed=2**63 - 2, replicas=3)
 
 
 def test_children_that_are_stopped_before_they_can_answer_are_interrupted_and_go_on_later():

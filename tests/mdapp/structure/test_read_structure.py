@@ -236,3 +236,14 @@ def test_random_bytes_are_refused_and_nothing_else_happens(tmp_path):
             except StructureError:
                 continue
             assert isinstance(atoms, Atoms) and np.isfinite(atoms.positions).all() and len(atoms) > 0
+
+
+def test_masses_that_are_not_those_of_the_elements_are_told_of(tmp_path):
+    atoms = molecule("CH4")
+    atoms.set_masses([4.04, 3, 3, 3, 3])
+    write(tmp_path / "heavy.extxyz", atoms)
+    notes = read_structure(tmp_path / "heavy.extxyz").info["notes"]
+    assert notes == ["Masses of the file are used: 5 of 5 are not those of their elements, H1 with 3 amu for one."]
+    atoms.set_masses(None)
+    write(tmp_path / "usual.extxyz", atoms)
+    assert read_structure(tmp_path / "usual.extxyz").info["notes"] == []
