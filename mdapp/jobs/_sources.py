@@ -96,11 +96,12 @@ def _run(word: str, folder: Path) -> Source:
     from mdapp.trajectory import RunFolder, load_series, read_events, read_frames
 
     run, remarks = RunFolder(folder), []
-    frames = partial(read_frames, folder)
-    start = _start(next(frames(), None), word, run.input)
-    series = load_series(folder)
     settings = _settings(run.config)
     asked = settings.get("run", {})
+    every = asked.get("every")
+    frames = partial(_evenly, folder, every) if isinstance(every, int) and every > 0 else partial(read_frames, folder)
+    start = _start(next(frames(), None), word, run.input)
+    series = load_series(folder)
     thermostatted = asked.get("ensemble", "nve") != "nve" and not asked.get("anneal")
     summary = _json(run.summary)
     if summary is None:
@@ -119,6 +120,19 @@ def _run(word: str, folder: Path) -> Source:
         doubts=tuple(doubts_of(_listed(summary, "start_warnings", str), _listed(summary, "rewinds", dict))),
         settings_text=run.config.read_text(encoding="utf-8", errors="replace") if run.config.exists() else "", remarks=tuple(remarks),
         settings=asked, events=tuple(every), n_frames=len(series.columns["step"]))
+
+
+def _evenly(folder: Path, every: int) -> Iterator[Frame]:
+    """The frames of a run without those between the steps of its grid, which an end that was none has left there; the last one stays in any case."""
+    from mdapp.trajectory import read_frames
+
+    between = None
+    for frame in read_frames(folder):
+        between = frame if frame.step % every else None
+        if between is None:
+            yield frame
+    if between is not None:
+        yield between
 
 
 def _listed(summary: dict[str, Any] | None, name: str, kind: type) -> list[Any]:

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.cluster import Icosahedron
 from ase.io import write
 
 from mdapp.cli import main
 from mdapp.config import AnalyseConfig
 from mdapp.errors import OutputError, UserError
 from mdapp.frame import Frame
+from mdapp.jobs._sources import open_source
 from mdapp.jobs.analyse import analyse
 from mdapp.screen import Screen
 from mdapp.topology import topology_of
@@ -312,3 +314,15 @@ def test_a_run_that_is_named_twice_is_read_once(here, capsys):
     run = make_run(here / "run", n=30)
     found = analyse(AnalyseConfig(run=(str(run), str(run / "trajectory.h5"), "run"), plots=False), Screen())
     assert len(found.reports) == 1 and capsys.readouterr().out.count("is named twice, and read once") == 2
+
+
+def test_the_last_frame_of_a_run_that_was_lengthened_is_not_among_even_ones(here):
+    """A run that ends between two frames writes its last step; one that is then made longer is analysed as if it had never ended."""
+    write("ar.xyz", Icosahedron("Ar", 2, latticeconstant=5.4))
+    common = ["run", "ar.xyz", "--potential", "lj", "--ensemble", "nve", "--temperature", "20", "--timestep", "4", "--every", "10", "--seed", "3", "--output"]
+    assert main([*common, "whole", "--steps", "120"]) == 0
+    assert main([*common, "part", "--steps", "45"]) == 0 and [f.step for f in open_source("part").frames()] == [0, 10, 20, 30, 40, 45]
+    assert main(["resume", "part", "--steps", "120"]) == 0
+    whole, part = (list(open_source(name).frames()) for name in ("whole", "part"))
+    assert [f.step for f in part] == [f.step for f in whole] == list(range(0, 130, 10))
+    assert all((a.positions == b.positions).all() for a, b in zip(whole, part, strict=True))
