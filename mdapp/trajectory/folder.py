@@ -117,7 +117,8 @@ def planned_run_folder(structure: str | Path, ensemble: str, temperature_K: floa
         if holds_run(path):
             raise OutputError(f"{path} holds a run already; nothing is ever overwritten. Give another --output, or go on with 'mdapp resume {path}'.")
         try:
-            refuse_strange(path)
+            if path.is_dir():
+                refuse_strange(path)
         except RunFolderError as error:  # a run that could be neither resumed nor analysed
             raise OutputError(f"{error} Or give another --output.") from None
         return path
