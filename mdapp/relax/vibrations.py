@@ -115,13 +115,13 @@ def hessian_of(atoms: Atoms, evaluate: Evaluate, delta: float = DELTA) -> np.nda
 def modes_of(atoms: Atoms, hessian: np.ndarray, masses: np.ndarray) -> Modes:
     """Frequencies and modes from second derivatives (3 n_atoms, 3 n_atoms), eV/Å², and masses (n_atoms,), amu."""
     weights = np.sqrt(np.repeat(masses, 3))
-    basis = _inner_motions(atoms, masses)  # (3 n_atoms, n_modes), mass-weighted
+    outer = external_motions(atoms, masses)
+    basis = _inner_motions(atoms, outer)  # (3 n_atoms, n_modes), mass-weighted
     weighted = hessian / np.outer(weights, weights)
     values, vectors = np.linalg.eigh(basis.T @ weighted @ basis)
     moves = (basis @ vectors / weights[:, None]).T
     moves /= np.maximum(np.linalg.norm(moves, axis=1, keepdims=True), 1e-300)
-    noise_cm1 = _noise_cm1(weighted, external_motions(atoms, masses))
-    return Modes(np.sign(values) * np.sqrt(np.abs(values)) * HNU / units.invcm, moves.reshape(-1, len(atoms), 3), hessian, noise_cm1)
+    return Modes(np.sign(values) * np.sqrt(np.abs(values)) * HNU / units.invcm, moves.reshape(-1, len(atoms), 3), hessian, _noise_cm1(weighted, outer))
 
 
 def _noise_cm1(weighted: np.ndarray, outer: np.ndarray) -> float:
@@ -148,10 +148,9 @@ def external_motions(atoms: Atoms, masses: np.ndarray) -> np.ndarray:
     return np.linalg.qr(kept.T)[0].T
 
 
-def _inner_motions(atoms: Atoms, masses: np.ndarray) -> np.ndarray:
+def _inner_motions(atoms: Atoms, outer: np.ndarray) -> np.ndarray:
     """(3 n_atoms, n_modes): an orthonormal basis of what is neither external nor fixed."""
     free = np.repeat(~fixed_atoms(atoms), 3)
-    outer = external_motions(atoms, masses)
     if not len(outer):
         return np.eye(len(free))[:, free]
     return np.linalg.svd(outer)[2][len(outer) :].T

@@ -287,10 +287,9 @@ class TrainConfig:
             raise ValueError("say when to stop: epochs, max_steps or max_hours.")
         if self.batch_size is None and self.batch_edges is None and self.batch_atoms is None:
             raise ValueError("give batch_size (structures), batch_atoms (atoms) or batch_edges (edges), or several of them.")
-        if self.prefetch is not None and self.prefetch < 0:
-            raise ValueError(f"prefetch must be 0 or more, got {self.prefetch}.")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}.")
+        for name, value in (("prefetch", self.prefetch), ("seed", self.seed)):
+            if value is not None and value < 0:
+                raise ValueError(f"{name} must be 0 or more, got {value}.")
         for name in ("epochs", "max_steps", "max_hours", "batch_size", "batch_edges", "batch_atoms", "validate_every", "save_every", "patience",
                      "validation_frames", "print_every", "threads", "keep_every"):  # fmt: skip
             value = getattr(self, name)
