@@ -54,6 +54,7 @@ class Potential(torch.nn.Module):
     local = True  # does an atom feel nothing of what is some cutoffs away; False where it feels charges at any distance without graph.long_range
     energy_heads = 1  # opinions of the energy that it has; where there are several, `Outputs.head_energies` holds them
     long_range_cutoff: float | None | str = None  # Å; None: all pairs; "auto": all pairs, and 12 Å in a cell
+    typical_force: float | None = None  # eV/Å, of an atom in what it was made for; None: its card may tell, or nothing does
     domain: Any = None  # `potentials.uncertainty.Domain` of its training set, where its file holds one
 
     def __init__(self, cutoff: float, elements: tuple[int, ...] | None = None):

@@ -51,7 +51,8 @@ class MinimaConfig(Record):
     keep_chirality: bool = option(True, "Refuse structures with a stereocentre turned over.")
     keep_peptide_bonds: bool = option(True, "Refuse structures with a peptide or double bond gone from cis to trans or back.")
     optimiser: str = option("internal", "Of the relaxations: internal (L-BFGS in bonds, angles and torsions), lbfgs or fire.")
-    fmax: float = option(0.01, "A relaxation has converged when the largest force is below this.", unit="eV/Å")
+    fmax: float | None = option(
+        None, "A relaxation has converged when the largest force is below this; 0.01, or 2 % of the potential's typical force where that is less, when not given.", unit="eV/Å")
     relax_steps: int = option(1000, "Most steps of one relaxation; what has not converged is refused.")
     rmsd: float = option(0.1, "Two minima are one when they superpose this well, equivalent atoms exchanged.", unit="Å")
     same_energy: float = option(0.01, "Two minima that differ by more than this are two.", unit="eV")
@@ -102,6 +103,12 @@ class MinimaConfig(Record):
             if self.cluster == "local" and self.cluster_option:
                 raise ValueError("cluster_option is for --cluster slurm; a local cluster takes --workers alone.")
         pairs(self.cluster_option, "cluster_option")
+
+    @property
+    def sharp(self) -> float:
+        """`fmax`, which the job has settled by its potential."""
+        assert self.fmax is not None, "fmax is not settled"
+        return self.fmax
 
     def with_seed(self) -> MinimaConfig:
         """The same with a seed: the given one, or one drawn now."""

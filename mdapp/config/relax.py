@@ -18,7 +18,8 @@ class RelaxConfig(Record):
     potential: tuple[str, ...] = option(help=POTENTIAL, short="p", metavar="P")
     stride: int = option(1, "Take every so many frames of a file or a run with many.")
     optimiser: str = option("lbfgs", "lbfgs, internal or fire (many structures together); bfgs, bfgslinesearch, fire2 or preconditioned (one after another).")
-    fmax: float = option(0.01, "Converged when the largest force is below this.", unit="eV/Å")
+    fmax: float | None = option(
+        None, "Converged when the largest force is below this; 0.01, or 2 % of the potential's typical force where that is less, when not given.", unit="eV/Å")
     steps: int = option(1000, "Most steps for one structure.")
     frequencies: bool = option(
         False, "Vibrational frequencies at the end (in double precision); imaginary modes are followed downhill, so that a minimum is known to be one.")
@@ -65,6 +66,12 @@ class RelaxConfig(Record):
             raise ValueError("resume: name the folder to go on in with --output.")
         for word in self.strains:
             chosen("mask", word, ["xx", "yy", "zz", "yz", "xz", "xy"])
+
+    @property
+    def sharp(self) -> float:
+        """`fmax`, which the job has settled by its potential."""
+        assert self.fmax is not None, "fmax is not settled"
+        return self.fmax
 
     @property
     def strains(self) -> list[str]:

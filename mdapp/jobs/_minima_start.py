@@ -14,7 +14,7 @@ from mdapp.errors import PotentialError, StructureError, UserError
 from mdapp.jobs._charge import settle_charge
 from mdapp.jobs._compute import device_for, set_threads
 from mdapp.jobs._long_range import settle_long_range
-from mdapp.jobs._potential import LoadedPotential, file_hash, first_line, is_out_of_memory, load
+from mdapp.jobs._potential import LoadedPotential, file_hash, first_line, is_out_of_memory, load, sharp_enough
 from mdapp.jobs._unknown import unknown_words
 from mdapp.minima.driver import SearchOptions, fitting_moves, with_scatter
 from mdapp.minima.engine import Engine
@@ -61,7 +61,7 @@ class Setting:
         except ValueError as error:
             raise UserError(first_line(error)) from error
         return Engine(self.molecule, with_scatter(self.moves, self.options), evaluate, Integrity(self.molecule, kept),
-                      RelaxationPool(c.optimiser, c.fmax, c.relax_steps))
+                      RelaxationPool(c.optimiser, c.sharp, c.relax_steps))
 
 
 def prepare(config: MinimaConfig, screen: Screen, *, resumed_from: Path | None = None) -> Setting:
@@ -85,7 +85,7 @@ def prepare(config: MinimaConfig, screen: Screen, *, resumed_from: Path | None =
     potential = load(config.potential, device, config.dtype, config.long_range_cutoff, False, config.electrostatics, config.radial_table, config.cuda_graphs)
     if "energy" not in potential.provides:
         raise PotentialError(f"{potential.title} provides no energy, so minima cannot be told from each other by it. Take a potential that does.")
-    config = replace(config.with_seed(), device=device, threads=threads, walkers=walkers)
+    config = replace(config.with_seed(), device=device, threads=threads, walkers=walkers, fmax=config.fmax or sharp_enough(potential))
     warnings = settle_charge(atoms, config.charge, potential.knows_charge, potential.title, config.multiplicity, potential.knows_spin)
     warnings += settle_long_range(atoms, config.long_range_cutoff, potential, config.electrostatics)
     if not potential.conservative:

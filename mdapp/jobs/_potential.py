@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mdapp.errors import PotentialError, UserError
+
+FMAX = 0.01  # eV/Å, where a relaxation ends by default
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class LoadedPotential:
     conservative: bool = True  # its forces are the gradient of its energy
     equivariant: bool = True  # its forces turn with the structure
     net_force_zero: bool = True  # its forces sum to zero by construction
+    typical_force: float | None = None  # eV/Å, of an atom in what it was made for; None: it does not say
 
 
 def load(
@@ -68,7 +72,7 @@ def load(
     return LoadedPotential(
         calculator, " ".join(specs), source, fingerprint_of(source, specs), None if elements is None else tuple(int(z) for z in elements),
         getattr(calculator, "cutoff", None), getattr(calculator, "knows_charge", None), str(getattr(card, "level_of_theory", "")).replace("not stated", ""),
-        _architecture(calculator), _dtype(calculator, dtype), getattr(calculator, "knows_spin", None), **_promises(calculator),
+        _architecture(calculator), _dtype(calculator, dtype), getattr(calculator, "knows_spin", None), typical_force=_typical_force(calculator), **_promises(calculator),
     )
 
 
@@ -78,6 +82,26 @@ def _promises(calculator: Any) -> dict[str, Any]:
     given = getattr(calculator, "implemented_properties", ())
     provides = getattr(own, "provides", None) or tuple(name for name in ("energy", "forces", "stress") if name in given)
     return {"provides": tuple(provides), **{name: bool(getattr(own, name, True)) for name in ("conservative", "equivariant", "net_force_zero")}}
+
+
+def _typical_force(calculator: Any) -> float | None:
+    """What the potential says itself, or the RMS of a force component in its training set; the least of a committee's."""
+    own = getattr(calculator, "potential", None)
+    said = []
+    for member in getattr(own, "members", [own]):
+        of_card = getattr(getattr(member, "card", None), "training", {}).get("forces_rms_eV_A")
+        force = getattr(member, "typical_force", None) or of_card
+        if isinstance(force, (int, float)) and 0 < force < math.inf:
+            said.append(float(force))
+    return min(said, default=None)
+
+
+def sharp_enough(potential: LoadedPotential) -> float:
+    """The largest force at which a relaxation has converged when nothing else is asked, eV/Å: 0.01, or 2 % of the potential's typical force, to one digit,
+    where that is less (argon's strongest pull is 0.007 eV/Å)."""
+    if potential.typical_force is None:
+        return FMAX
+    return min(FMAX, float(f"{potential.typical_force / 50:.0e}"))
 
 
 def settle_promises(potential: LoadedPotential, ensemble: str, changes_cell: bool) -> list[str]:

@@ -95,7 +95,7 @@ def _ends(
     from mdapp.relax import BatchOptions, relax_batch
 
     if config.optimiser in TOGETHER and not config.cell:
-        options = BatchOptions(config.optimiser, config.fmax, config.steps)
+        options = BatchOptions(config.optimiser, config.sharp, config.steps)
         yield from relax_batch(starts, evaluate, options, config.in_flight, progress, stop)
     else:
         yield from _one_by_one(config, starts, evaluate, potential, progress, stop)
@@ -110,7 +110,7 @@ def _one_by_one(
         atoms.calc = potential.calculator
         note = lambda step, energy, force, index=index: evaluate.starts.setdefault(index, energy)
         try:
-            end = relax(atoms, config.optimiser, config.fmax, config.steps, cell_relaxation(config), note, stop)
+            end = relax(atoms, config.optimiser, config.sharp, config.steps, cell_relaxation(config), note, stop)
         except RelaxationFailed as error:
             end = Relaxed(error.last or atoms.copy(), False, 0, math.nan, math.nan, None, str(error))
         except (MemoryError, KeyboardInterrupt):
@@ -201,7 +201,7 @@ def _header(config: RelaxConfig, sources: Sequence[Source], path: Path, potentia
     way = f"{config.in_flight} at most together" if config.optimiser in TOGETHER and not config.cell else "one after another"
     screen.header("mdapp relax", [
         ("structures", f"{len(sources)}, of {min(sizes)} to {max(sizes)} atoms" + (f"; {done} done before" if done else "")), ("potential", potential.title),
-        ("search", f"{config.optimiser} to {config.fmax:g} eV/Å, {config.steps} steps at most, {way}"
+        ("search", f"{config.optimiser} to {config.sharp:g} eV/Å, {config.steps} steps at most, {way}"
                    + (f", cell at {config.pressure:g} bar" if config.cell else "") + (", frequencies" if config.frequencies else "")),
         ("output", str(path))])
 
@@ -214,14 +214,14 @@ def _close(config: RelaxConfig, rows: list[dict[str, Any]], n: int, stopped: str
     if stopped and len(rows) < n:
         verdict, exit_code, why = "interrupted", EXIT_STOPPED, f"{stopped}; {len(rows)} of {n} structures have ended. Go on with --resume --output {path}."
     elif done < n:
-        verdict, exit_code, why = "not converged", EXIT_NOT_CONVERGED, f"{n - done} of {n} structures have not come down to {config.fmax:g} eV/Å; the table says why."
+        verdict, exit_code, why = "not converged", EXIT_NOT_CONVERGED, f"{n - done} of {n} structures have not come down to {config.sharp:g} eV/Å; the table says why."
     elif saddles:
         verdict, exit_code, why = "not converged", EXIT_NOT_CONVERGED, f"{saddles} of {n} structures are no minima: imaginary modes are left."
     else:
         verdict, exit_code, why = "finished", EXIT_FINISHED, f"all {n} structures are relaxed."
     changed = [row for row in rows if row.get("bonds_changed")]
     summary = {"verdict": verdict, "why": why, "exit_code": exit_code, "potential": list(config.potential), "optimiser": config.optimiser,
-               "fmax_asked_eV_A": config.fmax, "output": str(path), "n_structures": n, "n_converged": done, "n_bonds_changed": len(changed), "structures": rows}
+               "fmax_asked_eV_A": config.sharp, "output": str(path), "n_structures": n, "n_converged": done, "n_bonds_changed": len(changed), "structures": rows}
     write_text(path / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
     screen.end_live()
     if changed:

@@ -48,5 +48,5 @@ def judge(relaxed: Relaxed, evaluate: Any, config: RelaxConfig) -> Judged:
 
     if not (config.frequencies and relaxed.converged):
         return Judged(relaxed, None, None)
-    minimum = follow_imaginary(relaxed, evaluate, BatchOptions("lbfgs", config.fmax, max(config.steps, 1)))
+    minimum = follow_imaginary(relaxed, evaluate, BatchOptions("lbfgs", config.sharp, max(config.steps, 1)))
     return Judged(minimum.relaxed, minimum, harmonic_free_energy(minimum.modes, config.temperature))

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,7 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     potential gave a number that is not finite for the only structure.
     """
     from mdapp.jobs._compute import device_for, set_threads
-    from mdapp.jobs._potential import load
+    from mdapp.jobs._potential import load, sharp_enough
     from mdapp.jobs._structures import read_all
     from mdapp.jobs._relax_many import relax_many
     from mdapp.jobs._relax_measures import check_structure
@@ -101,6 +101,7 @@ def relax(config: RelaxConfig, screen: Screen | None = None) -> RelaxResult:
     set_threads(config.threads, max(len(source.atoms) for source in sources if source.atoms is not None), config.compile)
     dtype = config.dtype or ("float64" if config.frequencies and not config.potential[0].startswith("ase:") else None)
     potential = load(config.potential, device, dtype, config.long_range_cutoff, config.compile, config.electrostatics, config.radial_table, config.cuda_graphs)
+    config = config if config.fmax is not None else replace(config, fmax=sharp_enough(potential))
     if config.cell and "stress" not in potential.provides:
         raise UserError(f"{potential.title} provides {' and '.join(potential.provides)}, and no stress, which the relaxation of a cell needs. Leave out --cell.")
     if "energy" not in potential.provides:
@@ -137,12 +138,12 @@ def _relax_one(config: RelaxConfig, source: str, atoms: Atoms, target: Path, scr
         start.setdefault("energy", energy)
         start.setdefault("fmax", fmax)
         screen.live(f"{name}  step {step}/{config.steps}  E {energy:.4f} eV ({energy - start['energy']:+.4f})  "
-                    f"fmax {fmax:.4f} eV/Å (asked {config.fmax:g})")
+                    f"fmax {fmax:.2g} eV/Å (asked {config.sharp:g})")
 
     found: Relaxed | None
     end: Atoms | None
     try:
-        found = follow(atoms, config.optimiser, config.fmax, config.steps, cell_relaxation(config), show, stop)
+        found = follow(atoms, config.optimiser, config.sharp, config.steps, cell_relaxation(config), show, stop)
         end, problem = found.atoms, None if found.converged else found.reason
     except RelaxationFailed as error:
         found, end, problem = None, error.last, str(error)
@@ -244,7 +245,7 @@ def _header(config: RelaxConfig, source: str, atoms: Atoms, target: Path, potent
         ("structure", f"{source}, {len(atoms)} atoms, {atoms.symbols.formula.format('hill')}"), ("potential", " ".join(config.potential)),
         *([("charge", state_words(atoms, config.charge, config.multiplicity, potential.knows_spin))] if potential.knows_charge else []),
         *([("long range", far)] if far else []),
-        ("search", f"{config.optimiser} to {config.fmax:g} eV/Å, {config.steps} steps at most{cell}{', frequencies' if config.frequencies else ''}"),
+        ("search", f"{config.optimiser} to {config.sharp:g} eV/Å, {config.steps} steps at most{cell}{', frequencies' if config.frequencies else ''}"),
         ("output", str(target))])
 
 
@@ -255,7 +256,7 @@ def _show(one: One, config: RelaxConfig, screen: Screen) -> None:
         word = "converged" if end.converged else "not converged"
         steps = f"{end.n_steps} step{'s' if end.n_steps != 1 else ''}"
         screen.say(f"{name}: {word} after {steps}  E {one.energy_start:.4f} -> {end.energy:.4f} eV "
-                   f"({end.energy - one.energy_start:+.4f})  fmax {one.fmax_start:.3f} -> {end.fmax:.4f} eV/Å  moved {one.moved_A:.3f} Å")
+                   f"({end.energy - one.energy_start:+.4f})  fmax {one.fmax_start:.3g} -> {end.fmax:.2g} eV/Å  moved {one.moved_A:.3f} Å")
     if one.judged is not None:
         screen.say(f"{name}: {one.judged.sentence}")
     elif one.problem and (one.relaxed is None or one.relaxed.n_steps < config.steps):  # that the steps ran out is in the line above
@@ -274,11 +275,11 @@ def _close(config: RelaxConfig, one: One, stopped: str | None, target: Path, scr
         verdict, exit_code, why = "not converged", EXIT_NOT_CONVERGED, f"{one.problem}."
     elif one.problem:
         verdict, exit_code, why = "not converged", EXIT_NOT_CONVERGED, (
-            f"the structure has not come down to {config.fmax:g} eV/Å. Give more --steps, or try --optimiser fire.")
+            f"the structure has not come down to {config.sharp:g} eV/Å. Give more --steps, or try --optimiser fire.")
     else:
         verdict, exit_code, why = "finished", EXIT_FINISHED, "the structure is relaxed."
     summary = {"verdict": verdict, "why": why, "exit_code": exit_code, "potential": list(config.potential), "optimiser": config.optimiser,
-               "fmax_asked_eV_A": config.fmax, "structures": [one.summary]}
+               "fmax_asked_eV_A": config.sharp, "structures": [one.summary]}
     if config.output is not None and target.parent == Path(config.output) and one.written:
         _write_summary(target.parent / "summary.json", summary)
     following = f"mdapp run {one.written} --potential {' --potential '.join(shlex.quote(word) for word in config.potential)}" if exit_code == EXIT_FINISHED else None

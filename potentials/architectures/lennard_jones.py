@@ -43,6 +43,7 @@ class LennardJones(Potential):
     def __init__(self, config: Config = Config()):
         super().__init__(cutoff=config.cutoff, elements=config.elements)
         self.config = config
+        self.typical_force = 2.4 * config.epsilon / config.sigma  # the strongest pull of a pair
 
     def forward(self, graph: AtomicGraph) -> Tensor:  # (n_atoms,), eV
         c = self.config
