@@ -125,29 +125,32 @@ class Identity:
             return False
         return self.match(a, b, rmsd_max).within(rmsd_max)
 
-    def match(self, a: np.ndarray, b: np.ndarray, rmsd_max: float | None = None) -> Match:
+    def match(self, a: np.ndarray, b: np.ndarray, rmsd_max: float | None = None, mirrored: bool | None = None) -> Match:
         """Lays b on a.
 
         Parameters
         ----------
         a, b : (n_atoms, 3), Å.
         rmsd_max : where given, the search ends at the first superposition that makes the two one.
+        mirrored : b's mirror image alone (True), or b alone (False); whatever is nearer of what counts as one when not given.
         """
         a, b = self._checked(a), self._checked(b)
         place = a.mean(axis=0)
         a, b = a - place, b - b.mean(axis=0)
         best: Match | None = None
-        hands = [(mirrored, -b if mirrored else b) for mirrored in ((False, True) if self.mirror_is_one else (False,))]
+        images = (mirrored,) if mirrored is not None else (False, True) if self.mirror_is_one else (False,)
+        hands = [(image, -b if image else b) for image in images]
         for starts in itertools.zip_longest(*(self._starts(a, hand, rmsd_max) for _, hand in hands)):
-            for (mirrored, hand), start in zip(hands, starts):
+            for (image, hand), start in zip(hands, starts):
                 if start is None:
                     continue
-                found = self.refined(a, hand, start, mirrored, place)
+                found = self.refined(a, hand, start, image, place)
                 if best is None or found.rmsd < best.rmsd:
                     best = found
                 if best.rmsd < 1e-9 or (rmsd_max is not None and best.within(rmsd_max)):
                     return best
-        return best or self.refined(a, b, b @ rotation(a, b), False, place, rounds=1)
+        image, hand = hands[0]
+        return best or self.refined(a, hand, hand @ rotation(a, hand), image, place, rounds=1)
 
     def refined(self, a: np.ndarray, b: np.ndarray, turned: np.ndarray, mirrored: bool, place: np.ndarray, rounds: int = MOST_ROUNDS) -> Match:
         """The best permutation and the best rotation in turn, from b as it is turned, until neither changes."""

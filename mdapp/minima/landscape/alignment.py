@@ -1,8 +1,8 @@
 """Two minima laid on each other before a path between them is drawn.
 
 Which atoms correspond is decided by `mdapp.minima.identity` (least RMSD over rotations and permutations of equivalent atoms), with one condition more:
-a path breaks no bonds, so the labelled neighbours of every tetrahedral atom keep their hand. Hydrogens of a methyl may turn round, the two of a CH2 may
-not change places; where the least RMSD wants it, two equivalent atoms are exchanged back.
+a path breaks no bonds, so the labelled neighbours of every tetrahedral atom (and of a sulfoxide's sulfur) keep their hand. Hydrogens of a methyl may turn round, the two of a CH2 may
+not change places; where the least RMSD wants it, two equivalent branches are exchanged back.
 """
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mdapp.minima.identity import Identity, rotation
+from mdapp.monitors._graph import PYRAMIDS, neighbours_of
 
 FLAT = 0.1  # of the product of three unit bonds: below it an atom counts as flat, and has no hand
+ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -27,50 +29,91 @@ class Aligned:
 
 
 def align(identity: Identity, a: np.ndarray, b: np.ndarray) -> Aligned | None:
-    """Lay minimum b (n_atoms, 3) on minimum a, Å, for a path between them; None where no path leads there without breaking bonds."""
+    """Lay minimum b (n_atoms, 3) on minimum a, Å, for a path between them; None where no path leads there without breaking bonds.
+
+    The nearest superposition may want equivalent groups exchanged that no path exchanges (the halves of a meso molecule).
+    Then b and, where they count as one, its mirror image are tried each by itself, and b with every atom as it is named.
+    """
     match = identity.match(a, b)
-    permutation = np.array(match.permutation)
     centres = _centres(identity)
-    wanted = _hands(a, centres)
-    image = match.positions[np.argsort(permutation)]  # b in its own order, where it lies (mirrored where the match is)
-    for centre, hand in zip(centres, wanted, strict=True):
-        found = int(_hands(image[permutation], [centre])[0])
-        if hand == 0 or found == 0 or found == hand:
-            continue
-        pairs = [(i, j) for i, j in itertools.combinations(centre[1], 2) if _alike(identity, i, j)]
-        if not pairs:
-            return None
-        cost = [np.sum((a[i] - image[permutation[j]]) ** 2) + np.sum((a[j] - image[permutation[i]]) ** 2) for i, j in pairs]
-        i, j = pairs[int(np.argmin(cost))]
-        permutation[[i, j]] = permutation[[j, i]]
-    moved = image[permutation]
+    found = _kept(identity, a, b, match.permutation, match.mirrored, centres)
+    if found is not None:
+        return found
+    rivals = [(identity.match(a, b, mirrored=hand).permutation, hand) for hand in ((False, True) if identity.mirror_is_one else (False,))]
+    rivals.append((np.arange(len(a)), False))
+    kept = [one for permutation, mirrored in rivals if (one := _kept(identity, a, b, permutation, mirrored, centres)) is not None]
+    return min(kept, key=lambda one: one.rmsd, default=None)
+
+
+def _kept(identity: Identity, a: np.ndarray, b: np.ndarray, permutation: np.ndarray, mirrored: bool, centres: list[tuple[int, list[int]]]) -> Aligned | None:
+    """b on a with this permutation, equivalent branches of a centre exchanged where its hand is wrong; None where that does not mend it."""
+    permutation, image = np.array(permutation), -b if mirrored else b
     place = a.mean(axis=0)
-    moved = (moved - moved.mean(axis=0)) @ rotation(a - place, moved - moved.mean(axis=0)) + place
+    image = image - image.mean(axis=0)
+    turned = image @ rotation(a - place, image[permutation]) + place
+    wanted = _hands(a, centres)
+    for _ in range(ROUNDS):  # an exchange may turn the hands of centres in its branches
+        found = _hands(image[permutation], centres)
+        wrong = np.flatnonzero(wanted * found < 0)
+        for k in wrong:
+            if wanted[k] * _hands(image[permutation], [centres[k]])[0] > 0:
+                continue
+            exchanges = [e for i, j in itertools.combinations(centres[k][1], 2) if (e := _exchange(identity, centres[k][0], i, j)) is not None]
+            if not exchanges:
+                return None
+            permutation = permutation[min(exchanges, key=lambda e: np.sum((a - turned[permutation[e]]) ** 2))]
+        if not len(wrong):
+            break
+    else:
+        return None
+    moved = image[permutation] @ rotation(a - place, image[permutation]) + place
     rmsd = float(np.sqrt(np.mean(np.sum((moved - a) ** 2, axis=1))))
-    return Aligned(moved, rmsd, permutation, match.mirrored)
+    return Aligned(moved, rmsd, permutation, mirrored)
+
+
+def _exchange(identity: Identity, centre: int, i: int, j: int) -> np.ndarray | None:
+    """The permutation (n_atoms,) that exchanges two equivalent branches of a centre, by their first atoms; None where there is none."""
+    labels, n = identity.symmetry.labels, len(identity.numbers)
+    if labels[i] != labels[j]:
+        return None
+    near = neighbours_of(n, identity.bonds)
+    first, second = (_branch(near, centre, k) for k in (i, j))
+    if len(first) != len(second) or first & second:
+        return None
+    kept = np.ones((n, n))  # the cost of what is no exchange
+    np.fill_diagonal(kept, 0.0)
+    one, two = sorted(first), sorted(second)
+    for rows, columns in ((one, one), (two, two)):
+        kept[np.ix_(rows, columns)] = 1.0
+    for rows, columns in ((one, two), (two, one)):
+        kept[np.ix_(rows, columns)] = 0.0
+    exchange = identity.symmetry.assign(kept)
+    return exchange if kept[np.arange(n), exchange].sum() == 0 else None
+
+
+def _branch(near: list[list[int]], centre: int, first: int) -> set[int]:
+    """The atoms that are reached from `first` without passing the centre."""
+    found, waiting = {first}, [first]
+    while waiting:
+        for k in near[waiting.pop()]:
+            if k != centre and k not in found:
+                found.add(k)
+                waiting.append(k)
+    return found
 
 
 def _centres(identity: Identity) -> list[tuple[int, list[int]]]:
-    """Atoms with four neighbours, and these."""
-    neighbours: dict[int, list[int]] = {}
-    for i, j in identity.bonds.tolist():
-        neighbours.setdefault(i, []).append(j)
-        neighbours.setdefault(j, []).append(i)
-    return [(k, sorted(near)) for k, near in sorted(neighbours.items()) if len(near) == 4]
+    """Atoms with four neighbours, or pyramids too stiff to turn over (of S or P, with three), and these."""
+    near = neighbours_of(len(identity.numbers), identity.bonds)
+    return [(k, around) for k, around in enumerate(near) if len(around) == 4 or (len(around) == 3 and identity.numbers[k] in PYRAMIDS)]
 
 
 def _hands(positions: np.ndarray, centres: list[tuple[int, list[int]]]) -> np.ndarray:
-    """(n_centres,) +1 or -1: on which side of the first neighbour the other three go round; 0 where it cannot be told."""
+    """(n_centres,) +1 or -1: on which side of the first neighbour (of three: of the centre) the others go round; 0 where it cannot be told."""
     found = []
     for centre, near in centres:
         u = positions[near] - positions[centre]
         u = u / np.linalg.norm(u, axis=1, keepdims=True)
-        volume = float(np.linalg.det(u[1:] - u[0]))
+        volume = float(np.linalg.det(u[1:] - u[0] if len(near) == 4 else u))
         found.append(0 if abs(volume) < FLAT else int(np.sign(volume)))
     return np.array(found, dtype=int)
-
-
-def _alike(identity: Identity, i: int, j: int) -> bool:
-    """Are two atoms equivalent ends of the bond graph?"""
-    degree = np.bincount(identity.bonds.ravel(), minlength=len(identity.numbers))
-    return identity.symmetry.labels[i] == identity.symmetry.labels[j] and degree[i] == degree[j] == 1
