@@ -47,6 +47,7 @@ class MinimaConfig(Record):
     threshold: float = option(0.2, "Rise in energy that a walker takes, at first; it adapts so that half of the hops are taken.", unit="eV")
     window: float | None = option(None, "Minima this far above the lowest are kept, but no walker goes on from there.", unit="eV")
     random_start: bool = option(False, "Throw the atoms (or molecules) of a cluster anew for every walker.")
+    restart_after: int | None = option(None, "With --random-start: throw a walker anew when it has found nothing lower in so many hops; never when not given.")
     keep_bonds: bool = option(True, "Refuse structures whose bonds are not those of the start.")
     keep_chirality: bool = option(True, "Refuse structures with a stereocentre turned over.")
     keep_peptide_bonds: bool = option(True, "Refuse structures with a peptide or double bond gone from cis to trans or back.")
@@ -79,11 +80,13 @@ class MinimaConfig(Record):
     def check(self) -> None:
         check_common(self)
         positive(self, "time", "wall_time", "threshold", "window", "fmax", "rmsd", "same_energy")
-        for name, most in (("walkers", 100_000), ("hops", 10**12), ("minima", 10**9), ("relax_steps", 10**9), ("workers", 10_000)):
+        for name, most in (("walkers", 100_000), ("hops", 10**12), ("minima", 10**9), ("restart_after", 10**9), ("relax_steps", 10**9), ("workers", 10_000)):
             whole(self, name, 1, most)
         whole(self, "seed", 0, 2**63 - 1)
         if self.complete is not None and not 0 < self.complete <= 1:
             raise ValueError(f"complete must be above 0 and at most 1, got {self.complete:g}.")
+        if self.restart_after is not None and not self.random_start:
+            raise ValueError(f"restart_after = {self.restart_after} is given, but walkers do not begin at random. Leave it out, or add --random-start.")
         chosen("optimiser", self.optimiser, ["internal", "lbfgs", "fire"])
         if not self.move:
             raise ValueError("move: name at least one, or leave it out for the mixture.")

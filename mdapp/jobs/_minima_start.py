@@ -50,7 +50,7 @@ class Setting:
     @property
     def options(self) -> SearchOptions:
         c = self.config
-        return SearchOptions(c.walkers or WALKERS_CPU, c.seed or 0, c.threshold, c.window, c.random_start, c.hops, c.minima, c.time, c.complete)
+        return SearchOptions(c.walkers or WALKERS_CPU, c.seed or 0, c.threshold, c.window, c.random_start, c.hops, c.minima, c.time, c.complete, c.restart_after)
 
     def engine(self) -> Engine:
         """What hops in this process."""

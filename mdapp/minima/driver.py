@@ -32,10 +32,9 @@ from mdapp.minima.molecule import Molecule
 from mdapp.minima.moves import moves as registry
 from mdapp.minima.moves._base import Fate, Move
 from mdapp.minima.search_records import Progress, SearchOptions, SearchResult, Setup
-from mdapp.minima.walker import START, Hop, Walker, stream
+from mdapp.minima.walker import SAME, SCATTER, START, Hop, Walker, stream
 from mdapp.relax.pool import RelaxationPool
 
-SCATTER = "scatter"
 START_TRIES = 20  # of a random start
 RECENT = 300  # hops over which the rate of new minima is told
 ENOUGH_VISITS = 50  # before completeness may end a search
@@ -217,6 +216,9 @@ class Search:
                 raise StructureError(f"No start could be relaxed: {self._why}.")
             strength = self._all_moves[SCATTER].begin() if begin == SCATTER else 0.0
             return Job(walker.index, walker.hops, begin, strength, self.starts[walker.index % len(self.starts)], 0.0, self.options.seed)
+        if self._is_caught(walker):
+            return Job(walker.index, walker.hops, SCATTER, self._all_moves[SCATTER].begin(), np.array(self.library.atoms(walker.at).positions), walker.energy,
+                       self.options.seed)
         name = self.mixture.choose(stream(self.options.seed, walker.index, walker.hops, "choose")) if len(self.moves) > 1 else next(iter(self.moves))
         return Job(walker.index, walker.hops, name, walker.strength(name, self.moves[name]), np.array(self.library.atoms(walker.at).positions), walker.energy,
                    self.options.seed)
@@ -238,9 +240,14 @@ class Search:
             fate: Fate = "new" if is_new else "same" if index == walker.at else "known"
             accepted = fate != "same" and self._in_window(done.energy)
             accepted = accepted and walker.takes(move, done.energy, stream(self.options.seed, walker.index, job.number, "accept"))
+            accepted = accepted or (job.move == SCATTER and self._is_caught(walker))
             hop = Hop(walker.index, job.number, job.move, walker.at, index, done.energy, fate, accepted or walker.at is None, done.evaluations, job.strength)
         self.journal.write(hop, self.seconds)
         self._absorb(hop)
+
+    def _is_caught(self, walker: Walker) -> bool:
+        """Whether a walk has gone on long enough without finding anything lower."""
+        return self.options.random_start and self.options.restart_after is not None and walker.idle >= self.options.restart_after
 
     def _in_window(self, energy: float) -> bool:
         return self.options.window_eV is None or energy <= self.lowest + self.options.window_eV
@@ -256,6 +263,6 @@ class Search:
             self.arrivals[hop.found] += 1
         elif hop.fate != "same":
             self.refused[hop.fate] += 1
-        if hop.energy is not None and hop.energy < self.lowest - 1e-6:
+        if hop.energy is not None and hop.energy < self.lowest - SAME:
             self.lowest, self.lowest_at = hop.energy, self.hops
         walker.absorb(hop, self.moves.get(hop.move))

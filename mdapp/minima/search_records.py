@@ -25,6 +25,7 @@ class SearchOptions:
     minima: int | None = None
     seconds: float | None = None  # of all sessions together
     complete: float | None = None  # 0 to 1: both the coverage and the share of the minima expected
+    restart_after: int | None = None  # hops in which a walk of a random start has found nothing lower; then it begins at another
 
 
 @dataclass(frozen=True)

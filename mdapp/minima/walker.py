@@ -16,6 +16,8 @@ from ase import units
 from mdapp.minima.moves._base import Fate, Move
 
 START = "start"  # the move that only relaxes
+SCATTER = "scatter"  # the one that makes random starts
+SAME = 1e-6  # eV
 LOWER, RAISE = 0.98, 1.0 / 0.98  # alpha 1 and 2 of Goedecker 2004: half of the hops are taken in the long run
 STREAMS = {"move": 0, "accept": 1, "choose": 2}
 
@@ -65,6 +67,8 @@ class Walker:
     energy: float = math.nan  # eV, of that minimum
     strengths: dict[str, float] = field(default_factory=dict)
     origin: tuple[int, float] | None = None  # number and energy of the minimum that it began at
+    lowest: float = math.inf  # eV, of what it has found since it was last thrown
+    idle: int = 0  # hops since then
 
     def strength(self, name: str, move: Move | None) -> float:
         """The strength of this walker's next hop by a move."""
@@ -87,6 +91,11 @@ class Walker:
             self.strengths[hop.move] = move.after(self.strength(hop.move, move), hop.fate, hop.accepted)
             if hop.fate in ("new", "known") and move.acceptance == "threshold":
                 self.threshold *= LOWER if hop.accepted else RAISE
+        thrown = hop.move == SCATTER and hop.accepted
+        if hop.energy is not None and (thrown or hop.energy < self.lowest - SAME):
+            self.lowest, self.idle = hop.energy, 0
+        else:
+            self.idle += 1
         if hop.accepted and hop.found is not None and hop.energy is not None:
             self.at, self.energy = hop.found, hop.energy
             self.origin = self.origin or (hop.found, hop.energy)

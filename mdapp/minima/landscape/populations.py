@@ -37,6 +37,8 @@ class Populations:
     shares: np.ndarray  # (n,), sum 1
     harmonic: bool  # with vibrations
     left_out: int  # minima without frequencies and above all that matters
+    symmetry: np.ndarray  # (n,) rotational symmetry numbers; 1 where not counted
+    images: np.ndarray  # (n,) 2 where a minimum stands for itself and its mirror image
 
     @property
     def basis(self) -> str:
@@ -48,9 +50,11 @@ class Populations:
     def to_csv(self, path: Path) -> None:
         with open(path, "w", newline="", encoding="utf-8") as file:
             out = csv.writer(file, lineterminator="\n")
-            out.writerow(["minimum", "above_lowest_eV", "free_energy_above_lowest_eV", "share", "temperature_K", "basis"])
-            for row in sorted(zip(self.minima, self.energies, self.free_energies, self.shares, strict=True), key=lambda r: -r[3]):
-                out.writerow([int(row[0]), *(f"{v:.6f}" for v in row[1:]), f"{self.temperature_K:g}", "harmonic" if self.harmonic else "energy"])
+            out.writerow(["minimum", "above_lowest_eV", "free_energy_above_lowest_eV", "symmetry", "mirror_images", "share", "temperature_K", "basis"])
+            basis = "harmonic" if self.harmonic else "energy"
+            for k in np.argsort(-self.shares, kind="stable"):
+                out.writerow([int(self.minima[k]), f"{self.energies[k]:.6f}", f"{self.free_energies[k]:.6f}", int(self.symmetry[k]), int(self.images[k]),
+                              f"{self.shares[k]:.6f}", f"{self.temperature_K:g}", basis])
 
 
 def vibrational_free_energy(frequencies_cm1: np.ndarray, temperature_K: float) -> float:
@@ -95,7 +99,8 @@ def populations(energies: np.ndarray, temperature_K: float, frequencies: Mapping
         raise ValueError("There is no minimum yet, so nothing is populated.")
     kT = units.kB * temperature_K
     e = np.asarray(energies, dtype=float) - np.min(energies)
-    copies = kT * np.log([(symmetry or {}).get(k, 1) / (images or {}).get(k, 1) for k in range(len(e))])
+    turned, mirrored = (np.array([(known or {}).get(k, 1) for k in range(len(e))], dtype=int) for known in (symmetry, images))
+    copies = kT * np.log(turned / mirrored)
     vibrations = np.full(len(e), np.nan)
     for k, f in (frequencies or {}).items():
         if 0 <= k < len(e) and not np.any(np.asarray(f) < -LEAST_CM1):
@@ -112,4 +117,4 @@ def populations(energies: np.ndarray, temperature_K: float, frequencies: Mapping
     f = ((free if harmonic else e) + copies)[chosen]
     f = f - f.min()
     weights = np.exp(-f / kT)
-    return Populations(temperature_K, chosen, e[chosen], f, weights / weights.sum(), harmonic, len(e) - len(chosen))
+    return Populations(temperature_K, chosen, e[chosen], f, weights / weights.sum(), harmonic, len(e) - len(chosen), turned[chosen], mirrored[chosen])

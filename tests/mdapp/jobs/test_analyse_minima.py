@@ -88,6 +88,8 @@ def test_frequencies_make_free_energies_and_are_kept(here, capsys):
     words = ["analyse", "trimer", "--frequencies", "1", "-p", "ase:surfaces:LennardJones", "--no-plots"]
     assert main(words) == 0 and "harmonic free energies" in capsys.readouterr().out
     kept = (here / "trimer" / "landscape.jsonl").read_text()
+    (share,) = csv.DictReader((here / "trimer" / "report" / "populations.csv").read_text().splitlines())
+    assert (share["symmetry"], share["mirror_images"], share["basis"]) == ("6", "1", "harmonic")
     row = json.loads(kept)
     e = np.sort(row["frequencies_cm1"])
     assert len(e) == 3 and e[0] == pytest.approx(e[1], rel=5e-3) and e[2] / e[0] == pytest.approx(2**0.5, rel=5e-3)  # three equal springs: e' and a1'; steps of 0.01 of 1.1 Å

@@ -126,6 +126,7 @@ def test_a_search_that_was_killed_keeps_every_minimum_and_goes_on(argon):
     (["--move", "dihedral"], 5, "No move fits this structure: dihedral, because it has no bond that can be turned"),
     (["-p", "so3krates.pt"], 5, "does not know Ar"),
     (["--charge", "1"], 5, "charge"),
+    (["--restart-after", "5"], 2, "do not begin at random"),
 ])
 def test_what_cannot_be_searched_is_refused_and_nothing_is_left(argon, capsys, words, code, message):
     before = sorted(argon.rglob("*"))

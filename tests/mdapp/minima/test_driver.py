@@ -145,6 +145,29 @@ def test_random_starts_are_for_clusters(tmp_path):
         hunt(tmp_path, chain(5), MOVES, random_start=True)
 
 
+def test_a_walk_that_finds_nothing_lower_begins_anew(tmp_path):
+    moves = {"basin-hopping": BasinHopping(step_A=1.2, temperature_K=100)}
+    whole, _, _ = hunt(tmp_path, cluster(7), moves, Clusters(), walkers=2, hops=90, random_start=True, restart_after=4, window_eV=1e-9, seed=2)
+    starts = 0
+    for walker in (0, 1):
+        idle, lowest = 0, np.inf
+        for hop in (h for h in read_hops(tmp_path / "hops.jsonl") if h.walker == walker):
+            is_start = hop.move == "scatter"
+            assert is_start == (idle >= 4 or hop.parent is None)
+            starts += is_start
+            if is_start and hop.energy is not None:
+                assert hop.accepted  # also where it lies higher, or outside the window
+            if hop.energy is not None and (is_start or hop.energy < lowest - 1e-6):
+                idle, lowest = 0, hop.energy
+            else:
+                idle += 1
+    assert starts > 4
+    again, _, _ = hunt(tmp_path, cluster(7), moves, Clusters(), walkers=2, hops=91, random_start=True, restart_after=4, window_eV=1e-9, seed=2)
+    assert again.progress.hops == 91  # the journal tells where each walk stood
+    idle = [h.move for h in read_hops(tmp_path / "hops.jsonl")]
+    assert idle[:90].count("scatter") == starts
+
+
 def test_minima_above_the_window_are_kept_but_nobody_goes_there(tmp_path):
     hunt(tmp_path, chain(6), {"dihedral": Dihedral()}, hops=80, window_eV=0.04)
     hops = read_hops(tmp_path / "hops.jsonl")
