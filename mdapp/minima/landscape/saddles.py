@@ -16,6 +16,7 @@ from mdapp.minima.landscape.band import Band, BandOptions, find_path
 from mdapp.minima.landscape.charts import InternalChart, internals_for
 from mdapp.minima.landscape.dimer import dimer
 from mdapp.minima.landscape.eigenvector import Climbed, FollowOptions, follow
+from mdapp.minima.landscape.rotors import turning_ends, without_turning
 from mdapp.minima.landscape.surface import Surface
 from mdapp.relax import BatchOptions, relax_batch
 from mdapp.relax.internals import Internals
@@ -66,9 +67,8 @@ class Crossed:
 def saddles_between(surface: Surface, identity: Identity, a: np.ndarray, b: np.ndarray, options: SaddleOptions | None = None) -> Crossed:
     """Look for the saddles on a path between two minima (n_atoms, 3), Å. What fails is told in `reasons`, nothing is raised for it.
 
-    Where a path falls from one end to the other, its saddle is looked for beside the higher end, uphill along the path. Where what was found does not lead from one
-    end to the other, both flanks of the highest top are tried too: a top that a turning methyl had raised leads to that methyl's own saddle, and not over the low
-    one before it.
+    Where a path falls from one end to the other, its saddle is looked for beside the higher end, uphill along the path. Methyls that turn on the way are let down
+    first (`rotors`). Where what was found does not lead from one end to the other, the tops are tried as they are, and then both flanks of the highest.
     """
     options = options or SaddleOptions()
     before = surface.evaluations
@@ -83,10 +83,15 @@ def saddles_between(surface: Surface, identity: Identity, a: np.ndarray, b: np.n
     tops, reasons = path.tops(), []
     found: list[Saddle] = []
     first = tops[: options.most_tops] or [path.shoulder()]
-    for top in (*first, *path.flanks(first[0])):
-        if top not in first and joined(identity, [a, aligned.positions], found):
+    ends = turning_ends(identity)
+    ways = (ends, None) if len(ends) else (None,)
+    attempts = [(k, way) for way in ways for k in first] + [(k, way) for k in path.flanks(first[0]) for way in ways]
+    for number, (top, way) in enumerate(attempts):
+        if number >= len(first) and joined(identity, [a, aligned.positions], found):
             break
-        saddle = refined(surface, path.positions[top], path.tangent(top), options, internals)
+        saddle = _from_top(surface, path, top, way, options, internals)
+        if saddle is None:
+            continue
         if isinstance(saddle, str):
             reasons.append(saddle)
         elif saddle.energy > path.energies.max() + options.most_rise:
@@ -96,6 +101,20 @@ def saddles_between(surface: Surface, identity: Identity, a: np.ndarray, b: np.n
         else:
             found.append(saddle)
     return Crossed(tuple(found), tuple(reasons), path, surface.evaluations - before)
+
+
+def _from_top(surface: Surface, path: Band, top: int, ends: np.ndarray | None, options: SaddleOptions, internals: Internals | None) -> Saddle | str | None:
+    """The saddle near an image of a path; with `ends` these are let down before, None where nothing else is on its way."""
+    begin = (path.positions[top], path.tangent(top))
+    if ends is not None:
+        try:
+            let_down = without_turning(surface, *begin, ends)
+        except FloatingPointError as error:
+            return str(error)
+        if let_down is None:
+            return None
+        begin = let_down
+    return refined(surface, *begin, options, internals)
 
 
 def joined(identity: Identity, ends: list[np.ndarray], saddles: list[Saddle]) -> bool:
