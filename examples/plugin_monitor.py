@@ -1,7 +1,7 @@
 """A guard of one's own: no stereocentre may turn over.
 
-A potential out of its depth can turn an L-amino acid into a D one without breaking a bond for long, and no other guard would notice. This one
-remembers the handedness of every carbon with four partners of which at most one is hydrogen, and stops the run when one has changed.
+A potential out of its depth can turn an L-amino acid into a D one without breaking a bond for long. (The house has a guard for that, `chirality`; this is a small one,
+to show how one is made.) It remembers the handedness of every carbon with four partners of which at most one is hydrogen, and stops the run when one has changed.
 
     python examples/plugin_monitor.py              1 ps of the shipped peptide under its watch
 

@@ -37,7 +37,7 @@ def cli() -> None:
     mdapp resume runs/peptide-nvt-300K          goes on where it stopped
     mdapp analyse runs/peptide-nvt-300K         numbers and plots
 
-    A value may carry its unit (0.5fs, 10ps, 1bar, 300K); bare numbers are fs, K, bar, Å.
+    A value may carry its unit (0.5fs, 10ps, 1bar, 300K); bare numbers are fs, K, bar, Å; of real time (--wall-time, and --time of a search) seconds.
     Every option is a key of the same name in a TOML file given by --config; options beat the file.
 
     \b
@@ -120,7 +120,7 @@ add_verb("library", LibraryConfig, "library.library", """Look into a library of 
 add_verb("minima", MinimaConfig, "minima.minima", """Search for minima: explore the energy surface, build a library of minima.
 
     Many walkers hop from minimum to minimum, evaluated in one batch, and share one library. The folder holds minima.h5, lowest.extxyz, hops.jsonl and
-    summary.json. A signal or a file STOP in the folder ends it; `mdapp resume` goes on, and --hops there makes it longer.""")
+    summary.json. A signal or a file STOP in the folder ends it; `mdapp resume` goes on; --hops or --minima there make it longer, in place of the limits before.""")
 add_verb("analyse", AnalyseConfig, "analyse.analyse", """Analyse trajectories and libraries of minima: numbers and plots. Also spelled analyze.""")
 add_verb("evaluate", EvaluateConfig, "evaluate.evaluate", """Evaluate a potential: its errors on labelled data.""")
 
@@ -185,7 +185,7 @@ def _from_file(verb: str, what: str) -> Callable[..., int]:
 cli.add_command(click.Command("train", callback=_from_file("train", "training"), short_help="Train a potential on labelled structures", params=[
     click.Argument(["config"], required=False, metavar="CONFIG.toml"),
     click.Option(["--resume"], is_flag=True, help="Go on from last.pt in the output folder."),
-    *(click.Option([f"--{name}"], type=kind, default=None, help=text, metavar=metavar) for name, (kind, text, metavar) in _TRAIN.items()),
+    *(click.Option([f"--{name}", *(["-o"] if name == "output" else [])], type=kind, default=None, help=text, metavar=metavar) for name, (kind, text, metavar) in _TRAIN.items()),
     click.Option(["--compile/--no-compile"], default=None, help="Compile the training step (minutes, then pays)."),
     *(flag for flag in flags() if flag.name != "config"),
 ], help="""Train a potential on labelled structures.
@@ -263,7 +263,7 @@ def main(argv: list[str] | None = None) -> int:
         return _refuse(args, str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         print("Interrupted.", file=sys.stderr)
-        return 130
+        return 130  # as a shell says it of a signal
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of stdout went away; do not complain again at exit
         return errors.EXIT_FINISHED

@@ -3,7 +3,7 @@
 Tasks are functions of plain data. What was on a worker that died is done again on another; a local cluster starts a new worker in its place, and with SLURM
 the cluster asks for new jobs. A task on which several workers have died in turn is given back as failed.
 
-Dask and its family are optional: `pip install mdapp[cluster]`.
+Dask and its family are optional: `pip install .[cluster]`.
 """
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Cluster:
             import dask
             from distributed import Client
         except ImportError as error:
-            raise UserError("--cluster needs Dask, which is not installed here: pip install 'mdapp[cluster]'.") from error
+            raise UserError("--cluster needs Dask, which is not installed here: pip install '.[cluster]'.") from error
         self.where = where
         self._cluster: Any = None
         self._tasks: dict[Any, Any] = {}  # key: future
@@ -140,7 +140,7 @@ def _slurm(workers: int, options: dict[str, Any]) -> Any:
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError as error:
-        raise UserError("--cluster slurm needs dask-jobqueue, which is not installed here: pip install 'mdapp[cluster]'.") from error
+        raise UserError("--cluster slurm needs dask-jobqueue, which is not installed here: pip install '.[cluster]'.") from error
     if shutil.which("sbatch") is None:
         raise UserError("--cluster slurm submits jobs with sbatch, which is not on this machine. Start the search where sbatch is, or take --cluster local.")
     cluster = SLURMCluster(**{"cores": 1, "processes": 1, "memory": "4GB", **options})

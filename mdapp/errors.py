@@ -36,12 +36,6 @@ class RunFolderError(UserError):
     exit_code = EXIT_INPUT
 
 
-class NotConverged(UserError):
-    """An optimisation that ran out of steps."""
-
-    exit_code = EXIT_NOT_CONVERGED
-
-
 class PotentialError(UserError):
     """A potential that cannot be loaded, or that does not fit the structure."""
 

@@ -34,17 +34,17 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "water-vector": ("lammps_water_message_passing", _head("vector", max_steps=1500)),
     **{f"water-{head}-ewald": ("lammps_water_message_passing", _head(head, max_steps=700) | {"potential": {"config": {"head": head, "electrostatics": "ewald"}}})
        for head in ("energy", "vector")},
-    "deck-random": ("gnnformd_message_passing", {"epochs": 18, "potential": {"config": {"num_features": 48}}}),
-    "deck-random-soap": ("gnnformd_message_passing", {"epochs": 90, "best_by": "loss", "optimiser": SOAP}),
-    "deck-random-rms": ("gnnformd_message_passing", {"epochs": 18, "best_by": "loss", "potential": {"config": {
+    "gnnformd-random": ("gnnformd_message_passing", {"epochs": 18, "potential": {"config": {"num_features": 48}}}),
+    "gnnformd-random-soap": ("gnnformd_message_passing", {"epochs": 90, "best_by": "loss", "optimiser": SOAP}),
+    "gnnformd-random-rms": ("gnnformd_message_passing", {"epochs": 18, "best_by": "loss", "potential": {"config": {
         "num_features": 48, "norm": "rms", "activation": "silu", "element_embedding": True}}, "optimiser": SOAP}),
-    "deck-random-vector": ("gnnformd_message_passing", {
+    "gnnformd-random-vector": ("gnnformd_message_passing", {
         "epochs": 18, "rotations": False, "best_by": "loss", "optimiser": SOAP,
         "potential": {"config": {"head": "vector", "norm": "rms", "activation": "silu", "num_features": 32}}}),
-    "deck-time": ("gnnformd_message_passing", {
+    "gnnformd-time": ("gnnformd_message_passing", {
         "epochs": 18, "potential": {"config": {"num_features": 48}},
         "data": {"train": ["{work}/n216_20to80.lammpstrj.gz"], "validation": ["{work}/n216_100.lammpstrj.gz"]}}),
-    "deck-time-vector": ("gnnformd_message_passing", {
+    "gnnformd-time-vector": ("gnnformd_message_passing", {
         "epochs": 18, "rotations": False, "best_by": "loss", "loss": {"wake": 0.0}, "optimiser": SOAP,
         "potential": {"config": {"head": "vector", "norm": "rms", "activation": "silu", "cutoff": 4.5, "num_features": 32}},
         "data": {"train": ["{work}/n216_20to80.lammpstrj.gz"], "validation": ["{work}/n216_100.lammpstrj.gz"]}}),
@@ -91,7 +91,7 @@ def train(names: Iterable[str], work: Path, scale: float) -> None:
         folder = work / name
         if (folder / "errors.json").exists():
             continue
-        if not name.startswith(("argon", "water", "deck", "parent")) and not (work / "argon_second.lammpstrj.gz").exists():
+        if not name.startswith(("argon", "water", "gnnformd", "parent")) and not (work / "argon_second.lammpstrj.gz").exists():
             print(f"{name}: no argon_second.lammpstrj.gz in {work}; make it with `data`. Left out.", flush=True)
             continue
         settings = settings_of(name, work, scale)

@@ -26,7 +26,7 @@ def physical_validation() -> Any:
         try:
             import physical_validation as package
         except ImportError:
-            raise SystemExit("validate_ensembles needs the package physical_validation: pip install mdapp[validation].") from None
+            raise SystemExit("validate_ensembles needs the package physical_validation: pip install .[validation].") from None
         finally:
             logging.disable(logging.NOTSET)
     return package

@@ -36,8 +36,6 @@ from mdapp.screen import Screen
 
 POTENTIAL = "so3krates.pt"
 PEPTIDES = {"A": "Ac-Ala-NHMe", "AAA": "Ac-Ala3-NHMe"}
-# where ab initio calculations find the minima of Ac-Ala-NHMe, phi and psi in degrees, rounded (they differ by some degrees from method to method): R. Vargas,
-# J. Garza, B. P. Hay and D. A. Dixon, J. Phys. Chem. A 106, 3213 (2002); T. Head-Gordon et al., J. Am. Chem. Soc. 113, 5989 (1991)
 SAME = 0.25  # Å, a minimum that the reference moves by no more is the same conformer
 KINDS = (0.1, 0.25, 0.5)  # Å, shares that are told
 

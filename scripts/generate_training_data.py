@@ -1,7 +1,7 @@
 """Make training data for peptides from nothing: molecules by RDKit, geometries by MMFF94 and GFN2-xTB, labels by tblite.
 
     python scripts/generate_training_data.py data/peptides --workers 8
-    python scripts/generate_training_data.py /tmp/smoke --quick
+    python scripts/generate_training_data.py data/smoke --quick
 
 Writes FOLDER/train.h5 and FOLDER/validation.h5 in the layout of SPICE (one group a molecule; bohr, hartree, hartree/bohr), which
 `mdapp train` reads. The labels are GFN2-xTB (semi-empirical), whatever the data sets' names say: gas phase, closed shell, 300 K electronic

@@ -1,6 +1,6 @@
 """Kill whole runs again and again, at any moment from start-up on, and resume them: is anything lost, is the end the same?
 
-    python scripts/kill_loop.py [--kills 200] [--potential lj] [--structure CLUSTER.xyz] [--output results row]
+    python scripts/kill_loop.py [--kills 200] [--potential lj] [--structure CLUSTER.xyz]
 
 A reference run is left alone. Another one, `mdapp run` and from then on `mdapp resume`, is killed with SIGKILL after a random time; most sessions are forked from
 this process, which has the imports behind it, so that kills fall into the work itself, and every tenth is a new process. After each kill the folder is opened as a

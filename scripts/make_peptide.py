@@ -170,6 +170,7 @@ def main(words: Sequence[str] | None = None) -> None:
     except (ValueError, RuntimeError) as error:
         sys.exit(f"Error: {error}")
     path = asked.output or Path(f"{atoms.info['name']}.xyz")
+    path.parent.mkdir(parents=True, exist_ok=True)
     write(path, atoms, format="extxyz")
     print(f"{path}: {atoms.info['name']}, {len(atoms)} atoms, {atoms.get_chemical_formula('hill')}")
 

@@ -75,22 +75,22 @@ def loaded(work: Path, name: str, dtype: str | None = None) -> Any:
 
 
 def acceptance(work: Path, names: Iterable[str] = ()) -> None:
-    """The acceptance table: measured, must and good beside the deck's figure, the zero predictor, the mean force of each element."""
+    """The acceptance table: measured, must and good beside GNNforMD's published figure, the zero predictor, the mean force of each element."""
     parts(work)
     water, argon = ("O", "H"), ("Ar",)
-    validation = {"deck-random": random_part(work)}
-    cases = [  # (case, model, file or frames, elements, unit, deck, must, good)
-        ("water 216, its frames, random split", "deck-random", validation["deck-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
-        ("water 216, its frames, random split", "deck-random-soap", validation["deck-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
-        ("water 216, its frames, random split", "deck-random-rms", validation["deck-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
-        ("water 216, its frames, random split", "deck-random-vector", validation["deck-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
-        ("water 216, equilibrated files, split by time", "deck-time", "n216_100", water, "kcal/mol/A per atom", None, 5.0, 3.0),
-        ("water 216, equilibrated files, split by time", "deck-time-vector", "n216_100", water, "kcal/mol/A per atom", None, 5.0, 3.0),
+    validation = {"gnnformd-random": random_part(work)}
+    cases = [  # (case, model, file or frames, elements, unit, published, must, good)
+        ("water 216, its frames, random split", "gnnformd-random", validation["gnnformd-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
+        ("water 216, its frames, random split", "gnnformd-random-soap", validation["gnnformd-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
+        ("water 216, its frames, random split", "gnnformd-random-rms", validation["gnnformd-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
+        ("water 216, its frames, random split", "gnnformd-random-vector", validation["gnnformd-random"], water, "kcal/mol/A per atom", 4.18, 4.2, 3.0),
+        ("water 216, equilibrated files, split by time", "gnnformd-time", "n216_100", water, "kcal/mol/A per atom", None, 5.0, 3.0),
+        ("water 216, equilibrated files, split by time", "gnnformd-time-vector", "n216_100", water, "kcal/mol/A per atom", None, 5.0, 3.0),
         *(("water 300 K, last fifth", name, "water216_test", water, "eV/A per component", 0.060, 0.045, 0.03) for name in WATER),
         *(("argon 90 K, last fifth", f"argon-{head}", "argon_test", argon, "% of the mean component", None, 2.0, 0.6) for head in (*HEADS, "best")),
     ]  # fmt: skip
     rows = []
-    for case, name, data, elements, unit, deck, must, good in cases:
+    for case, name, data, elements, unit, published, must, good in cases:
         if names and name not in names:
             continue
         potential = loaded(work, name)
@@ -100,7 +100,7 @@ def acceptance(work: Path, names: Iterable[str] = ()) -> None:
         frames = data if isinstance(data, list) else frames_of(work / f"{data}.lammpstrj.gz", elements)
         mae, size = force_errors(potential, frames)
         scale = 3 / KCAL if unit.startswith("kcal") else 1.0 if unit.startswith("eV") else 100 / size
-        rows.append(_row(case, name, potential, scale * mae, unit, deck, must, good, len(frames), zero=scale * size, per_element=scale * mean_per_element(frames)))
+        rows.append(_row(case, name, potential, scale * mae, unit, published, must, good, len(frames), zero=scale * size, per_element=scale * mean_per_element(frames)))
         rows += [row for row in larger_box(work, name, potential) if name in WATER]
     write("message_passing.csv", rows, ("case", "model"))
 
@@ -134,7 +134,7 @@ def random_part(work: Path) -> list[Any]:
     from potentials.training.config import TrainConfig
     from potentials.typed import from_mapping
 
-    config = from_mapping(TrainConfig, settings_of("deck-random", work), "deck-random")
+    config = from_mapping(TrainConfig, settings_of("gnnformd-random", work), "gnnformd-random")
     frames = frames_of(DATA / "water_N216_thinned.lammpstrj.gz", ("O", "H"))
     chosen = np.sort(np.random.default_rng(config.seed).permutation(len(frames))[: round(config.data.validation_fraction * len(frames))])
     return [frames[k] for k in chosen]
@@ -147,10 +147,10 @@ def mean_per_element(frames: list[Any]) -> float:
     return float(sum(left) / forces.size)
 
 
-def _row(case: str, name: str, potential: Any, value: float, unit: str, deck: Any, must: float | None, good: float | None, frames: int, **baselines: float) -> dict[str, Any]:
+def _row(case: str, name: str, potential: Any, value: float, unit: str, published: Any, must: float | None, good: float | None, frames: int, **baselines: float) -> dict[str, Any]:
     card = potential.card.training
     reached = "" if must is None or good is None else "good" if value <= good else "must" if value <= must else "no"
-    return {"case": case, "model": name, "head": potential.config.head, "value": value, "unit": unit, "deck": deck, "must": must, "good": good,
+    return {"case": case, "model": name, "head": potential.config.head, "value": value, "unit": unit, "published": published, "must": must, "good": good,
             "reached": reached, **{f"baseline_{key}": x for key, x in baselines.items()},
             "frames": frames, "steps": card["steps"], "hours": round(card["hours"], 3), "parameters": card["parameters"], **_when()}  # fmt: skip
 

@@ -30,7 +30,7 @@ mdapp
 potentials.named potentials.active_learning
 potentials.calculator
 potentials.evaluation
-potentials.exports potentials.export potentials.shallow
+potentials.exports potentials.shallow
 potentials.imports
 potentials.training potentials.conformance potentials.combine potentials.words
 potentials.runtime potentials.data

@@ -1,6 +1,6 @@
 """How ethanol_gfn2_*.extxyz were made: frames of ethanol with GFN2-xTB energies and forces, 60 for training and 20 for validation.
 
-    pip install "mdapp[reference]"
+    pip install ".[reference]"
     python examples/train_so3krates/make_data.py
 
 Geometries as in scripts/generate_training_data.py (hot, distorted and relaxing ones), labels by tblite. Energies in eV, forces in eV/Å.

@@ -37,7 +37,8 @@ class MinimaConfig(Record):
     structure: str = option(help="The start: a molecule or a cluster.")
     potential: tuple[str, ...] = option(help=POTENTIAL, short="p", metavar="P")
     move: tuple[str, ...] = option(
-        ("mixture",), "mixture (all that fit, those that pay most often), NAME, or NAME:key=value,... for its options; may be repeated: then a mixture of these.",
+        ("mixture",), "mixture (all that fit, those that pay most often), NAME, or NAME:key=value,... for its options; may be repeated: then a mixture of these. "
+        "Names: dihedral, minima-hopping, basin-hopping, quench, scatter.",
         metavar="MOVE")
     walkers: int | None = option(None, "Walks that go on at the same time and are evaluated in one batch; 16 on a CPU, 128 on a GPU when not given.")
     hops: int | None = option(None, "End after so many hops: moves with the relaxation that follows; 1000 when no other end is given.")

@@ -54,7 +54,8 @@ class RunConfig(Record):
     output: str | None = option(None, "The run's folder; runs/STRUCTURE-ENSEMBLE-TEMPERATURE when not given.", short="o", metavar="FOLDER")
     every: int = option(100, "A frame is written every so many steps; with a unit (50fs), every so much time.", metavar="N|TIME", duration=True)
     guard: tuple[str, ...] = option(
-        ("on",), "on (all), off, NAME (this one alone), no-NAME, or NAME:key=value,... for its thresholds; may be repeated.", metavar="GUARD")
+        ("on",), "on (all), off, NAME (this one alone), no-NAME, or NAME:key=value,... for its thresholds; may be repeated. Names: finite, temperature, extent, bond-graph, "
+        "closest-contact, energy-drift, largest-force, chirality, peptide-bond, ring, uncertainty, extrapolation, centre-of-mass.", metavar="GUARD")
     on_event: Literal["stop", "warn", "rewind"] = option(
         "stop", "What a guard's alarm does: stop the run, warn and go on, or rewind: back to a sound moment, then on in smaller steps.")
     rewinds: int = option(5, "How often --on-event rewind may go back in one run; then the run stops.")
@@ -192,8 +193,8 @@ class ResumeConfig(Record):
     wall_time: float | None = option(None, "Stop cleanly before this much real time has passed: 3600, 2h, 23:50:00.", unit="s")
     device: str | None = option(None, DEVICE + " As before when not given.")
     threads: int | None = option(None, THREADS)
-    hops: int | None = option(None, "Of a search for minima: total number of hops, counted from its start.")
-    minima: int | None = option(None, "Of a search for minima: end when the library holds so many.")
+    hops: int | None = option(None, "Of a search for minima: end after so many hops, counted from its start; in place of all limits before.")
+    minima: int | None = option(None, "Of a search for minima: end when the library holds so many; in place of all limits before.")
 
     def check(self) -> None:
         positive(self, "time", "wall_time")

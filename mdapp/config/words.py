@@ -9,8 +9,8 @@ from mdapp.record import chosen, nearest, whole
 
 Dtype = Literal["float32", "float64"]
 
-POTENTIAL = ("A file, a registered name (so3krates, lj, emt), the file name of a shipped potential (so3krates.pt), or "
-             "ase:package.module:Class. Repeat it for a committee.")
+POTENTIAL = ("A file, a shipped potential (so3krates), a name (lj, emt, tblite:GFN2-xTB, ...; `mdapp potentials` lists them), or "
+             "ase:package.module:Class. Several, repeated or as a pattern of files, are a committee.")
 DEVICE = "cpu, cuda, cuda:N, or auto: the GPU when there is one."
 DTYPE = "Precision of the potential: float32 or float64; its own when not given."
 CHARGE = "Total charge of the structure in e, where the file does not say it or says it wrongly."

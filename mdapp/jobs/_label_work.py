@@ -9,7 +9,6 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-WANTED = ("energy", "forces", "stress", "charges", "dipole")
 _calculators: dict[Any, Any] = {}
 
 

@@ -65,7 +65,7 @@ def analyse_minima(config: AnalyseConfig, source: MinimaSource, folder: Path, sc
     """The report on one library; with `saddles` or `frequencies`, what is still missing of these is computed first and kept beside the library."""
     from mdapp.jobs._stopping import Stopping
     from mdapp.minima.landscape.populations import degeneracies, populations
-    from mdapp.minima.landscape.store import LANDSCAPE, Landscape
+    from mdapp.minima.landscape.store import LANDSCAPE, Landscape, known_frequencies
     from mdapp.minima.landscape.survey import survey
     from mdapp.minima.library import Library
 
@@ -82,8 +82,7 @@ def analyse_minima(config: AnalyseConfig, source: MinimaSource, folder: Path, sc
                 landscape = _search(config, source, library, kept, screen, stopping)
                 reason = stopping.reason
         view = survey(library)
-        frequencies = {k: f for k in range(len(library)) if (f := library.frequencies(k)) is not None}
-        frequencies |= {k: f for k, f in landscape.frequencies.items() if k < len(library)}
+        frequencies = known_frequencies(library, landscape)
         shares = populations(view.energies, config.temperature, frequencies, *degeneracies(library, config.temperature))
         found = Findings(source, library, landscape, shares, view, frequencies)
         remarks, rows = remarks_of(found), rows_of(found)

@@ -96,8 +96,8 @@ def refuse_bad_training(config: LearnConfig) -> None:
     if config.begin_from is not None and file_of(config.begin_from) is None:
         raise UserError(f"[learn]: begin_from: {not_found(config.begin_from)}")
     if _n_heads(config) < 2 and config.members < 2:
-        raise UserError("[learn]: members must be 2 or more, got 1: a single potential disagrees with nobody. Or give it several heads: energy_heads = 8 under "
-                        "[learn.train.potential.config].")
+        where = "[learn.train.potential.config]" if config.begin_from is None else "[learn]"
+        raise UserError(f"[learn]: members must be 2 or more, got 1: a single potential disagrees with nobody. Or give it several heads: energy_heads = 8 under {where}.")
     from potentials.architectures import architectures
     from potentials.registry import UnknownName
     from potentials.typed import from_mapping

@@ -79,10 +79,12 @@ def _file(word: str) -> Path:
 
 def _rows(minima: Library, angles: Backbone, chosen: np.ndarray) -> list[dict[str, Any]]:
     """Minima in plain data."""
-    energies, regions = minima.energies(), angles.regions
+    from mdapp.minima.query import frequencies_of
+
+    energies, regions, frequencies = minima.energies(), angles.regions, frequencies_of(minima)
     rows = []
     for k in chosen.tolist():
-        origin, found = minima.origin(k), minima.frequencies(k)
+        origin, found = minima.origin(k), frequencies.get(k)
         row: dict[str, Any] = {
             "minimum": k, "energy_eV": float(energies[k]), "above_lowest_eV": float(energies[k] - energies.min()), "visits": minima.visits(k), "move": origin.move,
             "parent": origin.parent, "walker": origin.walker, "evaluation": origin.evaluation, "imaginary_modes": None if found is None else int((found < 0).sum()),

@@ -86,10 +86,11 @@ def resume_minima(config: ResumeConfig, folder: RunFolder, screen: Screen, stopp
     """
     for name in ("steps", "time"):
         if getattr(config, name) is not None:
-            raise UserError(f"{folder.path} is a search for minima, which has no --{name}. Give --hops or --minima, the totals, to make it longer.")
+            raise UserError(f"{folder.path} is a search for minima, which has no --{name}. Give --hops or --minima, the totals, which take the place of all limits before.")
     asked, where = stored_search(folder)
-    asked = replace(asked, hops=config.hops or asked.hops, minima=config.minima or asked.minima, wall_time=config.wall_time, device=config.device or asked.device,
-                    threads=config.threads or asked.threads)
+    if config.hops is not None or config.minima is not None:  # in place of all limits before: what had ended the search would end it again
+        asked = replace(asked, hops=config.hops, minima=config.minima, time=None, complete=None)
+    asked = replace(asked, wall_time=config.wall_time, device=config.device or asked.device, threads=config.threads or asked.threads)
     if not folder.input.is_file():
         raise RunFolderError(f"{folder.input} is missing; bring it back to resume the search.")
     if where.get("input_sha256") not in (None, file_hash(folder.input)):
@@ -245,14 +246,14 @@ def _record(setting: Setting, folder: RunFolder) -> str:
 
 
 def _write_totals(folder: RunFolder, setting: Setting) -> None:
-    """The new totals in run.toml; everything else stays as the first session wrote it."""
+    """The new limits in run.toml; everything else stays as the first session wrote it."""
     import re
 
     text = new = folder.config.read_text(encoding="utf-8")
-    for name in ("hops", "minima"):
+    for name in ("hops", "minima", "time", "complete"):
         value = getattr(setting.config, name)
-        if value is not None:
-            new = re.sub(rf"(?m)^(?:{name} = \d+|# {name}: not given)$", f"{name} = {value}", new, count=1)
+        line = f"# {name}: not given" if value is None else f"{name} = {toml_value(value)}"
+        new = re.sub(rf"(?m)^(?:{name} = \S+|# {name}: not given)", line, new, count=1)
     if new != text:
         write_text(folder.config, new)
 

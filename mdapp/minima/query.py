@@ -10,7 +10,8 @@ from ase import Atoms
 
 from mdapp.analysis.dihedrals import backbone_torsions, torsion_deg
 from mdapp.analysis.rmsd import superpose
-from mdapp.errors import OutputError, UserError
+from mdapp.errors import OutputError, RunFolderError, UserError
+from mdapp.minima.landscape.store import LANDSCAPE, Landscape, known_frequencies
 from mdapp.minima.library import Library
 from mdapp.minima.regions import named_regions, parse_pattern
 from mdapp.topology import topology_of, write_pdb
@@ -119,20 +120,27 @@ def export(library: Library, path: str | Path, indices: Sequence[int] | np.ndarr
     return len(chosen)
 
 
+def frequencies_of(library: Library) -> dict[int, np.ndarray]:
+    """Frequencies, 1/cm, by number of the minimum, where they are known; those of a landscape that is damaged or another library's are not."""
+    try:
+        return known_frequencies(library, Landscape.read(library, library.path.with_name(LANDSCAPE)))
+    except RunFolderError:
+        return known_frequencies(library, Landscape(library, Path()))
+
+
 def _write_extxyz(library: Library, path: Path, chosen: list[int]) -> None:
     from ase.io.extxyz import write_extxyz
 
     angles, lowest = backbone(library), float(library.energies().min())
-    regions = angles.regions
+    regions, frequencies = angles.regions, frequencies_of(library)
     images: list[Atoms] = []
     for k in chosen:
         atoms, origin = library.atoms(k), library.origin(k)
         atoms.info.update(relative_energy_eV=atoms.get_potential_energy() - lowest, visits=library.visits(k), move=origin.move)
         if angles.residues:
             atoms.info.update(phi_deg=angles.phi_deg[k].round(2), psi_deg=angles.psi_deg[k].round(2), region="/".join(regions[k]))
-        found = library.frequencies(k)
-        if found is not None:
-            atoms.info.update(imaginary_modes=int((found < 0).sum()))
+        if k in frequencies:
+            atoms.info.update(imaginary_modes=int((frequencies[k] < 0).sum()), frequencies_cm1=frequencies[k])
         images.append(atoms)
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         write_extxyz(stream, images)

@@ -1,6 +1,6 @@
 """Stereocentres keep their hand.
 
-A centre is an atom with four partners that the bond graph of the start tells apart. Its hand is the sign of the volume that three of them span. At any
+A centre is an atom with four partners (or a phosphorus or sulfur with three and a lone pair) that the bond graph of the start tells apart. Its hand is the sign of the volume that three of them span. At any
 temperature at which bonds hold none turns over; a potential that lets one do so has let go of the molecule.
 """
 from __future__ import annotations

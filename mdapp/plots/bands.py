@@ -9,7 +9,6 @@ from mdapp.plots.style import SKY
 
 BANDS_CM1 = (  # of molecules with C, H, N, O, S: from, to, what moves
     (3200.0, 3700.0, "N-H, O-H"), (2800.0, 3200.0, "C-H"), (1600.0, 1800.0, "amide I"), (1480.0, 1600.0, "amide II"), (1200.0, 1400.0, "amide III"))
-WATER_CM1 = ((3000.0, 3900.0, "O-H stretch"), (1500.0, 1800.0, "bend"), (300.0, 1000.0, "libration"))
 
 
 def bands(axes: Axes, regions: Sequence[tuple[float, float, str]], high: float, top: float) -> None:

@@ -1,6 +1,6 @@
 """Local minima: positions, and the cell where asked, follow the forces downhill.
 
-The optimisers are ASE's. What is ours: the criterion is stated in the user's units (largest force on an atom, largest
+The optimisers are ASE's, and `internal`, which is ours. Ours too: the criterion is stated in the user's units (largest force on an atom, largest
 stress component), one rule for all optimisers; what is not finite stops the search at once, with the last finite structure;
 the structure handed in is left as it was. The cell is optimised together with the positions through the logarithm of the
 deformation (ASE's `FrechetCellFilter`), at constant pressure: the quantity that falls is then the enthalpy E + pV.

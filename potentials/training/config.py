@@ -192,7 +192,7 @@ class TrainConfig:
     dtype: Literal["float32", "float64", "bf16-mixed"] = "float32"  # of the network; positions and sums of energies are float64; the last is refused
     tf32: bool = False  # matrix products of a GPU in TF32: faster, with 10 bits
     threads: int | None = None  # of torch; its own choice when not given
-    tensorboard: bool = False  # also write event files for TensorBoard (pip install mdapp[tensorboard])
+    tensorboard: bool = False  # also write event files for TensorBoard (pip install .[tensorboard])
     stored_descriptors: bool | None = None  # descriptors that do not change are computed once; where they take less than 4 GiB when not given
     compile: bool = False  # compile the training step (`mdapp train` and `mdapp.jobs.train` do; takes minutes, then pays)
 

@@ -82,7 +82,7 @@ def require_tensorboard() -> None:
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:
-        raise TrainingError("tensorboard = true, but the package tensorboard is not installed: pip install 'mdapp[tensorboard]', or leave it out.") from None
+        raise TrainingError("tensorboard = true, but the package tensorboard is not installed: pip install '.[tensorboard]', or leave it out.") from None
 
 
 def _shown(value: Any) -> Any:

@@ -7,7 +7,7 @@ emulated on a CPU); it is off unless asked for.
 
 bfloat16 is refused. Its 8 bits change forces by 4 meV/Å on average and 36 at most where only the dense layers have them, by 7 and
 74 under torch.autocast, and energies by 0.6 and 1.2 meV/atom: as much as the errors that a training is to remove. On a CPU it is
-slower, too. (The shipped So3krates on 60 peptides; scripts/bench_precision.py, scripts/results/precision.csv.)
+slower, too. (The shipped So3krates on 60 frames of peptides; scripts/bench_precision.py, scripts/results/precision.csv.)
 """
 from __future__ import annotations
 

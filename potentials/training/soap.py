@@ -4,7 +4,7 @@ For a matrix W with gradient G, running means of G G^T and G^T G are kept; in th
 uncorrelated, so that Adam's one rate an entry is the right shape of a step. The bases are refreshed every few steps by one power iteration
 and a QR decomposition. Parameters that are no matrices of a linear map (biases, embeddings, scales) get plain AdamW.
 
-A step costs more than AdamW's (some 70 % of a training step of So3krates on a CPU), and brings several times as much: see `examples/training`.
+A step costs more than AdamW's (a training takes half as long again on a CPU), and brings several times as much: see `scripts/compare_optimisers.py`.
 
 N. Vyas, D. Morwani, R. Zhao, M. Kwun, I. Shapira, D. Brandfonbrener, L. Janson, S. Kakade, SOAP: Improving and Stabilizing Shampoo using Adam, ICLR 2025.
 """

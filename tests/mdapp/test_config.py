@@ -1,9 +1,10 @@
+import dataclasses
 import random
 import tomllib
 
 import pytest
 
-from mdapp.config import CheckConfig, RelaxConfig, RunConfig
+from mdapp.config import CheckConfig, MinimaConfig, RelaxConfig, RunConfig
 from mdapp.errors import UserError
 from mdapp.quantities import quantity, shown_time
 from mdapp.toml import fill, read_settings, to_toml, toml_value
@@ -182,3 +183,12 @@ def test_other_verbs_check_themselves():
     assert RelaxConfig(structure=["a", "b"], potential="lj", fmax="5meV/Å").fmax == pytest.approx(0.005)
     with pytest.raises(ValueError, match="did you mean 'lbfgs'"):
         RelaxConfig(structure="a", potential="lj", optimiser="lbfg")
+
+
+@pytest.mark.parametrize("record, name, package, group", [(RunConfig, "guard", "mdapp.monitors", "mdapp.monitors"), (MinimaConfig, "move", "mdapp.minima.moves", "mdapp.moves")])
+def test_the_help_of_an_option_names_all_plug_ins_of_the_house(record, name, package, group):
+    from mdapp.config.words import plugin_names
+
+    (told,) = (f.metadata["help"] for f in dataclasses.fields(record) if f.name == name)
+    names = [word.strip(" .") for word in told.split("Names:")[1].split(",")]
+    assert sorted(names) == sorted(plugin_names(package, group))

@@ -1,4 +1,5 @@
-"""What is known of a landscape beside its minima: `landscape.jsonl`, one line for each pair of minima that was tried.
+"""What is known of a landscape beside its minima: `landscape.jsonl`, one line for each pair of minima that was tried, and for the
+frequencies of a minimum.
 
 A line is written when its pair is done, so a search for saddles may be killed at any time and goes on where it was; a half line at the end is dropped. The minima that
 saddles lead to are those of the library where it has them; others get numbers of their own here ("x0", "x1", ...) and follow the library's in the network.
@@ -28,6 +29,8 @@ class Minima(Protocol):
     def __len__(self) -> int: ...
 
     def energies(self) -> np.ndarray: ...
+
+    def frequencies(self, index: int) -> np.ndarray | None: ...
 
     def positions(self) -> np.ndarray: ...
 
@@ -185,6 +188,12 @@ class Landscape:
                 os.fsync(file.fileno())
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror or error}.") from None
+
+
+def known_frequencies(minima: Minima, landscape: Landscape) -> dict[int, np.ndarray]:
+    """Frequencies, 1/cm, by number of the minimum: those that the library keeps, and those that an analysis has written beside it."""
+    found = {k: f for k in range(len(minima)) if (f := minima.frequencies(k)) is not None}
+    return found | {k: f for k, f in landscape.frequencies.items() if k < len(minima)}
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

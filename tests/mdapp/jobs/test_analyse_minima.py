@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.io import read
 
 from mdapp.cli import main
 from mdapp.config import AnalyseConfig
@@ -90,6 +91,9 @@ def test_frequencies_make_free_energies_and_are_kept(here, capsys):
     kept = (here / "trimer" / "landscape.jsonl").read_text()
     (share,) = csv.DictReader((here / "trimer" / "report" / "populations.csv").read_text().splitlines())
     assert (share["symmetry"], share["mirror_images"], share["basis"]) == ("6", "1", "harmonic")
+    assert main(["library", "trimer", "--export", "out.xyz", "--json"]) == 0
+    assert '"imaginary_modes": 0' in capsys.readouterr().out
+    assert len(read("out.xyz").info["frequencies_cm1"]) == 3
     row = json.loads(kept)
     e = np.sort(row["frequencies_cm1"])
     assert len(e) == 3 and e[0] == pytest.approx(e[1], rel=5e-3) and e[2] / e[0] == pytest.approx(2**0.5, rel=5e-3)  # three equal springs: e' and a1'; steps of 0.01 of 1.1 Å

@@ -70,6 +70,19 @@ def test_a_finished_search_is_made_longer_and_not_begun_twice(argon, capsys):
     assert main(["resume", "found", "-q"]) == 0 and len(read_hops(argon / "found" / "hops.jsonl")) == 16
 
 
+@pytest.mark.parametrize("limit", [("--minima", "2"), ("--time", "0.3s"), ("--complete", "0.01")])
+def test_a_search_that_another_limit_ended_is_made_longer_as_its_last_line_says(argon, capsys, limit):
+    words = asked("--hops", "40", "-o", "found")
+    assert main([*words[:words.index("--hops")], *words[words.index("--hops") + 2:], *limit]) == 0
+    first = len(read_hops(argon / "found" / "hops.jsonl"))
+    assert main(["resume", "found", "-q"]) == 0 and len(read_hops(argon / "found" / "hops.jsonl")) == first
+    assert main(["resume", "found", "--hops", str(first + 7), "-q"]) == 0
+    assert len(read_hops(argon / "found" / "hops.jsonl")) == first + 7
+    settings = (argon / "found" / "run.toml").read_text()
+    assert f"hops = {first + 7}" in settings and f"# {limit[0][2:]}: not given" in settings
+    assert main(["resume", "found", "-q"]) == 0 and len(read_hops(argon / "found" / "hops.jsonl")) == first + 7
+
+
 def test_a_file_stop_and_the_wall_time_end_a_search_that_can_be_resumed(argon):
     assert main(asked("--hops", "100000", "--wall-time", "3s", "-o", "found")) == 3
     hops = read_hops(argon / "found" / "hops.jsonl")

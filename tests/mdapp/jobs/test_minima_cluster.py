@@ -16,7 +16,7 @@ from mdapp.jobs.minima import minima
 from mdapp.minima.journal import read_hops
 from mdapp.minima.library import Library
 
-pytest.importorskip("distributed", reason="Dask distributed is not installed (pip install mdapp[cluster])")
+pytest.importorskip("distributed", reason="Dask distributed is not installed (pip install .[cluster])")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own threads and sockets
 
 
@@ -66,7 +66,7 @@ def test_a_scheduler_that_does_not_answer_is_the_users_matter(monkeypatch):
 
 
 def test_slurm_without_sbatch_is_the_users_matter(monkeypatch):
-    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed (pip install mdapp[cluster])")
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed (pip install .[cluster])")
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(UserError, match="submits jobs with sbatch, which is not on this machine"):
         Cluster("slurm")

@@ -188,5 +188,5 @@ def test_tensorboard_that_is_missing_is_told_at_once(folder, capsys, monkeypatch
     monkeypatch.setattr(builtins, "__import__", without)
     (folder / "train.toml").write_text(CONFIG.replace("seed = 1", "seed = 1\ntensorboard = true"))
     assert main(["train", "train.toml", "-q"]) == 2
-    assert "tensorboard is not installed: pip install 'mdapp[tensorboard]'" in capsys.readouterr().err
+    assert "tensorboard is not installed: pip install '.[tensorboard]'" in capsys.readouterr().err
     assert not (folder / "trained").exists()
