@@ -51,11 +51,3 @@ def long_range_words(atoms: Atoms, asked: float | str | None, potential: LoadedP
     if math.isinf(R):
         return "all pairs" + ("" if asked else " (an isolated molecule)")
     return f"cutoff {R:g} Å" + ("" if asked else " (the usual one in a cell)")
-
-
-def long_range_summary(atoms: Atoms, potential: LoadedPotential, electrostatics: str | None = None) -> dict[str, float | str | None]:
-    """What was used, for summary.json: the cutoff in Å, "none" for all pairs; both None where the potential has no long-range terms."""
-    R = far_cutoff_of(atoms, potential)
-    if R is None:
-        return {"long_range_cutoff": None, "electrostatics": None}
-    return {"long_range_cutoff": "none" if math.isinf(R) else R, "electrostatics": electrostatics or "pairs"}

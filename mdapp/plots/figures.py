@@ -9,7 +9,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MultipleLocator, NullFormatter
+from matplotlib.ticker import MultipleLocator
 
 from mdapp.analysis.bonds import BROKEN_A, BondSeries
 from mdapp.analysis.dihedrals import REGIONS, Ramachandran, free_energy
@@ -190,24 +190,6 @@ def _basins(axes: Axes, angles: Ramachandran) -> None:
                       ha="center", va="center", fontsize=8, zorder=4, path_effects=white)
 
 
-def learning_curve(epoch: np.ndarray, curves: dict[str, np.ndarray], unit: str, title: str = "Learning curve") -> Figure:
-    """Errors against the epoch on a logarithmic scale, one line a name; the best of the last curve is marked."""
-    with look():
-        figure, axes = panel()
-        for (label, values), colour in zip(curves.items(), (GREY, BLUE, ORANGE, GREEN, VERMILION), strict=False):
-            axes.plot(epoch, values, color=colour, label=label)
-        last = np.asarray(list(curves.values())[-1], dtype=float)
-        if np.isfinite(last).any():
-            best = int(np.nanargmin(last))
-            axes.plot(epoch[best], last[best], marker="o", color=BLACK, markersize=5, linestyle="none", label=f"best: {last[best]:.3g} {unit}")
-        axes.set(xlabel="epoch", ylabel=f"error / {unit}", yscale="log", title=title)
-        axes.grid(which="minor", color="#f2f2f2", linewidth=0.5)
-        axes.yaxis.set_major_formatter(_plain)
-        axes.yaxis.set_minor_formatter(_plain if np.ptp(np.log10(_positive(curves))) < 2 else NullFormatter())
-        _legend(axes)
-        return figure
-
-
 def time_line(axes: Axes, t: np.ndarray, values: np.ndarray, colour: str, label: str, *, smooth: bool = True) -> None:
     """A line, pale behind its running mean where it is long; a dot where there is one sample."""
     n = len(t)
@@ -232,16 +214,6 @@ def time_line(axes: Axes, t: np.ndarray, values: np.ndarray, colour: str, label:
 def colour_bar(figure: Figure, axes: Axes, image: Any, label: str) -> None:
     """As high as the axes, whatever their aspect."""
     figure.colorbar(image, cax=axes.inset_axes((1.04, 0.0, 0.045, 1.0)), label=label)
-
-
-def _plain(value: float, _: float) -> str:
-    """Numbers on a logarithmic axis as people write them, and only those that begin with 1, 2 or 5."""
-    return f"{value:g}" if f"{value:e}"[0] in "125" else ""
-
-
-def _positive(curves: dict[str, np.ndarray]) -> np.ndarray:
-    values = np.concatenate([np.ravel(v) for v in curves.values()])
-    return values[np.isfinite(values) & (values > 0)]
 
 
 def _with_mean(name: str, mean: Mean | None, unit: str) -> str:

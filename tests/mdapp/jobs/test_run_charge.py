@@ -7,7 +7,6 @@ from ase.build import molecule
 
 from mdapp.errors import PotentialError
 from mdapp.jobs._charge import ionic_groups, settle_charge
-from mdapp.jobs._long_range import long_range_summary
 from mdapp.topology import find_bonds
 
 
@@ -76,15 +75,3 @@ def test_groups_that_do_not_fit_the_total_charge_are_pointed_out():
 def test_an_odd_number_of_electrons_is_pointed_out():
     (warning,) = settle_charge(molecule("CH3"), None, True, "x")
     assert warning.startswith("9 electrons at a total charge of 0 e")
-
-
-@pytest.mark.parametrize("R, electrostatics, expected", [
-    (None, None, {"long_range_cutoff": None, "electrostatics": None}), (12.0, None, {"long_range_cutoff": 12.0, "electrostatics": "pairs"}),
-    (np.inf, None, {"long_range_cutoff": "none", "electrostatics": "pairs"}), (12.0, "ewald", {"long_range_cutoff": 12.0, "electrostatics": "ewald"}),
-])  # fmt: skip
-def test_a_summary_states_the_long_range_settings_that_were_used(R, electrostatics, expected):
-    from types import SimpleNamespace as Some
-
-    own = Some(has_long_range=R is not None, far_cutoff=lambda periodic: R)
-    assert long_range_summary(molecule("H2O"), Some(calculator=Some(potential=own)), electrostatics) == expected
-    assert long_range_summary(molecule("H2O"), Some(calculator=Some()), None) == {"long_range_cutoff": None, "electrostatics": None}  # a calculator of ASE

@@ -35,7 +35,6 @@ DRAWN = {
     "gyration": lambda n: figures.gyration(GyrationRadius(np.arange(n) / 20, np.linspace(3, 4, n))),
     "bonds": lambda n: figures.bonds(BondSeries(np.arange(n) / 20, np.full(n, 0.1), np.zeros((n, 2)), np.zeros(n), 21)),
     "ramachandran": lambda n: figures.ramachandran(angles(n)),
-    "learning": lambda n: figures.learning_curve(np.arange(n), {"training": np.linspace(9, 1, n), "validation": np.linspace(9, 2, n)}, "meV"),
 }
 
 
