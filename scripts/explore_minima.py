@@ -71,6 +71,8 @@ def search(sequence: str, asked: argparse.Namespace, minima: int, seconds: float
 
         resume(ResumeConfig(run=str(folder), threads=asked.threads), screen)
     summary = json.loads((folder / "summary.json").read_text())
+    if summary["verdict"] == "interrupted":
+        raise SystemExit(f"{folder} is interrupted; the same call goes on.")
     note(asked, "search, cis and trans" if asked.cis else "search", PEPTIDES[sequence], {
         "minima": summary["minima"], "hops": summary["hops"], "evaluations": summary["evaluations"], "hours": summary["seconds"] / 3600, "why": summary["why"],
         "per_1000_evaluations": 1000 * summary["minima"] / max(summary["evaluations"], 1), "expected": summary["completeness"]["expected"],
